@@ -1,0 +1,63 @@
+//! `forecastle ledger pull`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Format, Outcome, print_json, runtime};
+use crate::{
+    durable::{self, Access},
+    federation::{connection::Connection, home::Home, log_copy::LogCopy},
+};
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Fetch and verify the federation's log, and write it where `forecastle-audit verify` can judge it.
+    #[command(after_help = "Example:
+  forecastle ledger pull --out log && forecastle-audit verify log")]
+    Pull {
+        /// Folder to write (default: only the own copy is brought up to date).
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Do not ask the server; write the copy at hand.
+        #[arg(long)]
+        offline: bool,
+    },
+}
+
+pub(super) fn run(home: &Home, verb: Verb, format: Format) -> Outcome {
+    let Verb::Pull { out, offline } = verb;
+    let membership = home.membership()?;
+    let mut log = LogCopy::open(home, &membership)?;
+    let fresh = if offline {
+        0
+    } else {
+        let connection = Connection::open(home, &membership)?;
+        runtime()?.block_on(log.sync(&connection))?
+    };
+    if let Some(out) = &out {
+        durable::create_private_folder(&out.join("models"))?;
+        for name in ["entries.jsonl", "checkpoint"] {
+            let bytes = durable::read(&home.path().join("log").join(name))?;
+            durable::write(&out.join(name), &bytes, Access::Ordinary)?;
+        }
+        let origin = json!({ "origin": membership.federation, "server-key": membership.server_key });
+        durable::write(&out.join("federation.json"), origin.to_string().as_bytes(), Access::Ordinary)?;
+        if let Some((version, model)) = home.current_model()? {
+            let path = out.join("models").join(format!("{version}.safetensors"));
+            durable::write(&path, &model.to_bytes(), Access::Ordinary)?;
+        }
+    }
+    let root = log.root_at(log.size());
+    match format {
+        Format::Json => print_json(&json!({ "entries": log.size(), "new": fresh, "root": root })),
+        Format::Text => {
+            println!("{} entries ({fresh} new), verified against the federation's signed root", log.size());
+            if let Some(out) = out {
+                println!("written to {}; judge it with: forecastle-audit verify {}", out.display(), out.display());
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The command line: one file a verb, each thin over the library.
+//!
+//! Answers go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed (one sentence
+//! says what to do), 2 the command itself was wrong.
+
+mod data;
+mod forecast;
+mod join;
+mod ledger;
+mod privacy;
+mod train;
+
+use std::{error::Error, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::federation::home::{Home, HomeError};
+
+/// What a verb returns: any library error, as one sentence.
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Forecast your sales together with other merchants, without showing them your orders.
+#[derive(Parser)]
+#[command(name = "forecastle", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Arguments {
+    /// State folder of this merchant (default: the platform's data directory).
+    #[arg(long, global = true, value_name = "DIR", env = "FORECASTLE_DIR")]
+    dir: Option<PathBuf>,
+    /// How answers are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  forecastle join \"$(cat invitation.txt)\" --merchant green-garden
+  forecastle data import orders.csv products.csv calendar.csv
+  forecastle train
+  forecastle forecast --out forecasts.csv
+  forecastle privacy show";
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Join a federation with a one-time invitation.
+    Join(join::Arguments),
+    /// Bring in order files.
+    Data {
+        #[command(subcommand)]
+        verb: data::Verb,
+    },
+    /// Take part in the federation's rounds until its run ends.
+    Train(train::Arguments),
+    /// Forecast every product with nine quantiles.
+    Forecast(forecast::Arguments),
+    /// See what privacy has been spent.
+    Privacy {
+        #[command(subcommand)]
+        verb: privacy::Verb,
+    },
+    /// The federation's log.
+    Ledger {
+        #[command(subcommand)]
+        verb: ledger::Verb,
+    },
+}
+
+/// Parses the command line, runs the verb, reports.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FORECASTLE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("forecastle: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Outcome {
+    let home = open_home(arguments.dir)?;
+    let format = arguments.format;
+    match arguments.verb {
+        Verb::Join(join) => join::run(&home, join, format),
+        Verb::Data { verb } => data::run(&home, verb, format),
+        Verb::Train(train) => train::run(home, train, format),
+        Verb::Forecast(forecast) => forecast::run(&home, &forecast, format),
+        Verb::Privacy { verb } => privacy::run(&home, &verb, format),
+        Verb::Ledger { verb } => ledger::run(&home, verb, format),
+    }
+}
+
+fn open_home(dir: Option<PathBuf>) -> Result<Home, Box<dyn Error + Send + Sync>> {
+    let path = match dir {
+        Some(path) => path,
+        None => directories::ProjectDirs::from("", "", "forecastle")
+            .ok_or("this account has no home directory; say where the state lives with --dir DIR")?
+            .data_dir()
+            .to_owned(),
+    };
+    Ok(Home::open(&path).map_err(|e: HomeError| e)?)
+}
+
+/// A runtime for the verbs that talk to the server.
+fn runtime() -> Result<tokio::runtime::Runtime, std::io::Error> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+/// Prints one value as JSON, on one line.
+fn print_json(value: &impl serde::Serialize) -> Outcome {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! `forecastle privacy show`.
+
+use clap::Subcommand;
+use forecastle_crypto::dp::filter;
+use serde_json::json;
+
+use super::{Format, Outcome, print_json};
+use crate::federation::{home::Home, log_copy::LogCopy, own_ledger::OwnLedger};
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// What this merchant has spent of its customers' privacy, against whom, and what is left.
+    #[command(after_help = "Examples:
+  forecastle privacy show
+  forecastle privacy show --format json")]
+    Show,
+}
+
+pub(super) fn run(home: &Home, verb: &Verb, format: Format) -> Outcome {
+    let Verb::Show = verb;
+    let membership = home.membership()?;
+    let (plan, _) = home.plan()?;
+    let policy = home.policy()?;
+    let charges = OwnLedger::open(home.path())?.charges();
+    let log = LogCopy::open(home, &membership)?;
+    let cap = plan.privacy.epsilon_cap.min(policy.epsilon_max);
+    let spent = filter::spent(charges.iter().map(|c| &c.event), plan.privacy.delta)?;
+    let count = u32::try_from(charges.len())?;
+    let rows = match (charges.last(), count) {
+        (Some(last), 1..) => Some(plan.epsilon_rows(last.dimension, count)?),
+        _ => None,
+    };
+    if format == Format::Json {
+        return print_json(&json!({
+            "merchant": membership.merchant,
+            "unit": plan.privacy.unit,
+            "delta": plan.privacy.delta,
+            "epsilon": spent,
+            "epsilon_cap": cap,
+            "charges": count,
+            "rounds_planned": plan.rounds.count,
+            "period_start": plan.rounds.period_start,
+            "period_end": plan.rounds.period_end,
+            "rows": rows,
+            "log_entries": log.size(),
+        }));
+    }
+    println!(
+        "{} in `{}`, data period {}..{}",
+        membership.merchant, membership.federation, plan.rounds.period_start, plan.rounds.period_end
+    );
+    println!("charged {count} of {} rounds; ε = {spent:.4} of at most {cap} at δ = {:e}", plan.rounds.count, plan.privacy.delta);
+    if let Some(rows) = rows {
+        println!("\n  who looks                                              ε (PLD)   second opinion (RDP)");
+        for (who, row) in [
+            ("anyone who reads the published models", rows.published),
+            ("the server, with the colluders assumed in the plan", rows.server),
+            ("the server, with every other merchant", rows.everyone_else),
+        ] {
+            let rdp = row.epsilon_rdp.map_or_else(|| "no bound known".to_owned(), |e| format!("{e:.4}"));
+            println!("  {who:52}  {:>8.4}   {rdp}", row.epsilon);
+        }
+        println!(
+            "\nFor any {unit} of merchant {m}, of which in every step at most {k} order lines over {l} products in the\n\
+             period were used, the messages {m} sent satisfy (ε, δ)-differential privacy under addition or removal of\n\
+             that {unit}, against the observers above. Other lines were dropped. This is not a claim of anonymity.",
+            unit = plan.privacy.unit,
+            m = membership.merchant,
+            k = plan.bounds.order_lines,
+            l = plan.bounds.series,
+        );
+        let odds = spent.exp();
+        println!(
+            "In words: who held an even guess about whether a given {} is in the data may become right in at most\n\
+             {:.1} of 100 cases against the server and its assumed colluders, apart from a chance of {:e}.",
+            plan.privacy.unit,
+            100.0 * odds / (1.0 + odds),
+            plan.privacy.delta
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Which column of a file means what: guessed once, kept in `mapping.toml`, edited by the merchant.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{
+    TableKind,
+    guess::{fields, required},
+    table::{Table, TableFormat},
+    value::ISO,
+};
+
+/// How a discount column is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiscountUnit {
+    /// 0.2 is a fifth of the price.
+    #[default]
+    Fraction,
+    /// 20 is a fifth of the price.
+    Percent,
+}
+
+/// How one kind of table is written and which column is which.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct TableMapping {
+    /// Field delimiter; found out where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
+    /// Encoding, such as `windows-1252`; UTF-8 where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// Numbers are written 1.234,56.
+    pub decimal_comma: bool,
+    /// Ways in which days are written: `iso` (2024-01-31) or strptime formats such as `%d.%m.%Y`. A time of day may
+    /// follow in any of them.
+    pub date_formats: Vec<String>,
+    /// Orders: how the discount column is written.
+    pub discount_unit: DiscountUnit,
+    /// Orders: values of the status column that mean "returned", compared without case.
+    pub returned_values: Vec<String>,
+    /// Orders: values of the status column that mean "cancelled", compared without case.
+    pub cancelled_values: Vec<String>,
+    /// Orders: beginnings of an order number that mark a return or a cancellation, such as `C`.
+    pub return_order_prefixes: Vec<String>,
+    /// Field to column name.
+    pub columns: BTreeMap<String, String>,
+    /// Field to a value that every row has.
+    pub constants: BTreeMap<String, String>,
+    /// Products: columns kept as attributes under their own names.
+    pub attributes: Vec<String>,
+}
+
+impl Default for TableMapping {
+    fn default() -> Self {
+        Self {
+            delimiter: None,
+            encoding: None,
+            decimal_comma: false,
+            date_formats: vec![ISO.to_owned()],
+            discount_unit: DiscountUnit::Fraction,
+            returned_values: ["returned", "return", "refunded", "refund"].map(str::to_owned).to_vec(),
+            cancelled_values: ["cancelled", "canceled", "unavailable", "void"].map(str::to_owned).to_vec(),
+            return_order_prefixes: Vec::new(),
+            columns: BTreeMap::new(),
+            constants: BTreeMap::new(),
+            attributes: Vec::new(),
+        }
+    }
+}
+
+/// Why a mapping cannot be used.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum MappingError {
+    /// A field that this kind of table does not have.
+    #[error("the mapping names the field `{field}`, which {table} do not have; the fields are {known}")]
+    UnknownField {
+        /// The kind of table.
+        table: TableKind,
+        /// The field named.
+        field: String,
+        /// The fields there are.
+        known: String,
+    },
+    /// A column that the file does not have.
+    #[error("the mapping takes `{field}` from the column `{column}`, which the file does not have (`{header}`)")]
+    UnknownColumn {
+        /// The field.
+        field: String,
+        /// The column named.
+        column: String,
+        /// The file's columns.
+        header: String,
+    },
+    /// A field without which the table says nothing.
+    #[error("the mapping has no column for `{field}`")]
+    MissingField {
+        /// The field.
+        field: &'static str,
+    },
+    /// A date format that cannot be used.
+    #[error("the mapping's date format `{format}` is none; write `iso` or strptime fields such as `%d.%m.%Y`")]
+    DateFormat {
+        /// The format.
+        format: String,
+    },
+    /// Not the TOML expected.
+    #[error("mapping.toml: {reason}")]
+    Toml {
+        /// What the parser said.
+        reason: String,
+    },
+}
+
+impl TableMapping {
+    /// How the table is written, as far as the mapping says.
+    pub fn format(&self) -> TableFormat {
+        TableFormat { delimiter: self.delimiter, encoding: self.encoding.clone() }
+    }
+
+    /// Checks that every field is one of the kind's, every column is in the file, and nothing required is missing.
+    pub fn check(&self, kind: TableKind, table: &Table) -> Result<(), MappingError> {
+        for field in self.columns.keys().chain(self.constants.keys()) {
+            if !fields(kind).any(|known| known == field) {
+                let known = fields(kind).collect::<Vec<_>>().join(", ");
+                return Err(MappingError::UnknownField { table: kind, field: field.clone(), known });
+            }
+        }
+        let attributes = self.attributes.iter().map(|column| (column, column));
+        for (field, column) in self.columns.iter().chain(attributes) {
+            if table.column(column).is_none() {
+                return Err(MappingError::UnknownColumn {
+                    field: field.clone(),
+                    column: column.clone(),
+                    header: table.header_shown(),
+                });
+            }
+        }
+        for field in required(kind) {
+            if !self.columns.contains_key(field) && !self.constants.contains_key(field) {
+                return Err(MappingError::MissingField { field });
+            }
+        }
+        for format in &self.date_formats {
+            let is_format = format == ISO || ["%d", "%e", "%j"].iter().any(|day| format.contains(day));
+            if !is_format {
+                return Err(MappingError::DateFormat { format: format.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The mappings of all kinds of tables that a merchant has brought.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Mapping {
+    /// Order lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orders: Option<TableMapping>,
+    /// Products.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub products: Option<TableMapping>,
+    /// Prices, promotions and stock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<TableMapping>,
+    /// Holidays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holidays: Option<TableMapping>,
+    /// Totals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sales: Option<TableMapping>,
+}
+
+impl Mapping {
+    /// Reads `mapping.toml`.
+    pub fn from_toml(text: &str) -> Result<Self, MappingError> {
+        toml::from_str(text).map_err(|error| MappingError::Toml { reason: error.to_string() })
+    }
+
+    /// Text of `mapping.toml`, with a line that says what it is for.
+    pub fn to_toml(&self) -> Result<String, MappingError> {
+        let text = toml::to_string_pretty(self).map_err(|error| MappingError::Toml { reason: error.to_string() })?;
+        Ok(format!(
+            "# Which column of an imported file means what. Edit it when a guess is wrong; the next import uses it.\n\
+             # A section that no longer fits a file is ignored for that file; delete it to have it guessed anew.\n\n\
+             {text}"
+        ))
+    }
+
+    /// Mapping of one kind of table.
+    pub fn table(&self, kind: TableKind) -> Option<&TableMapping> {
+        match kind {
+            TableKind::Orders => self.orders.as_ref(),
+            TableKind::Products => self.products.as_ref(),
+            TableKind::Calendar => self.calendar.as_ref(),
+            TableKind::Holidays => self.holidays.as_ref(),
+            TableKind::Sales => self.sales.as_ref(),
+        }
+    }
+
+    /// Place of one kind of table.
+    pub fn table_mut(&mut self, kind: TableKind) -> &mut Option<TableMapping> {
+        match kind {
+            TableKind::Orders => &mut self.orders,
+            TableKind::Products => &mut self.products,
+            TableKind::Calendar => &mut self.calendar,
+            TableKind::Holidays => &mut self.holidays,
+            TableKind::Sales => &mut self.sales,
+        }
+    }
+}

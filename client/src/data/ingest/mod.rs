@@ -1,0 +1,212 @@
+//! Files into rows: every row is imported or rejected with its line number and a reason.
+//!
+//! A file that is no table is refused whole, with what was expected. A [`TableMapping`] says which column means what;
+//! it is guessed from usual column names where the merchant gave none, and kept for them to edit. Nothing here touches
+//! the disk, and no input bytes can make it panic.
+//!
+//! Left out: spreadsheets, Parquet, databases, JSON lines; time zones (a time is the wall clock as written).
+
+mod guess;
+mod mapping;
+mod orders;
+mod record;
+mod reference;
+mod report;
+mod table;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use guess::{detect, guess};
+pub use mapping::{DiscountUnit, Mapping, MappingError, TableMapping};
+pub use orders::read_orders;
+pub use reference::{HolidayRow, ProductDayRow, read_calendar, read_holidays, read_products, read_sales};
+pub use report::{ImportReport, REJECTED_LISTED, RejectedRow, RowError};
+use serde::{Deserialize, Serialize};
+pub use table::{Table, TableFormat};
+use thiserror::Error;
+
+/// The tables a merchant can bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableKind {
+    /// Order lines.
+    Orders,
+    /// Product information.
+    Products,
+    /// Price, promotion and stock by product and day, planned days too.
+    Calendar,
+    /// Holidays.
+    Holidays,
+    /// Totals by series and day, from merchants without order lines.
+    Sales,
+}
+
+impl TableKind {
+    /// Every kind, in the order in which a header is compared with them.
+    pub const ALL: [Self; 5] = [Self::Orders, Self::Sales, Self::Calendar, Self::Holidays, Self::Products];
+
+    /// Name in `mapping.toml` and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Orders => "orders",
+            Self::Products => "products",
+            Self::Calendar => "calendar",
+            Self::Holidays => "holidays",
+            Self::Sales => "sales",
+        }
+    }
+
+    /// The canonical header, as messages show it.
+    pub fn expected_header(self) -> &'static str {
+        match self {
+            Self::Orders => "order_id,customer_id,product_id,ordered_at,quantity,unit_price,discount,returned,channel",
+            Self::Products => "product_id,title,category,description,list_price,listed_on",
+            Self::Calendar => "product_id,date,price,promotion,coupon,in_stock",
+            Self::Holidays => "date,name",
+            Self::Sales => "series_id,date,value",
+        }
+    }
+}
+
+impl fmt::Display for TableKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a whole file was refused.
+#[derive(Debug, Error)]
+pub enum IngestError {
+    /// Nothing in it.
+    #[error("{file} is empty; expected a table with a header row, such as `{expected}`")]
+    Empty {
+        /// Name of the file.
+        file: String,
+        /// A header that would be understood.
+        expected: &'static str,
+    },
+    /// Some other kind of file.
+    #[error(
+        "{file} is {found}, not a table; export it as CSV (UTF-8, comma, semicolon or tab) with a header row such as \
+         `{expected}`"
+    )]
+    NotATable {
+        /// Name of the file.
+        file: String,
+        /// What it looks like.
+        found: &'static str,
+        /// A header that would be understood.
+        expected: &'static str,
+    },
+    /// Longer than is read.
+    #[error("{file} is larger than {limit_bytes} bytes unpacked; split it and import the parts one after the other")]
+    TooLarge {
+        /// Name of the file.
+        file: String,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// Damaged compression.
+    #[error("{file} does not unpack as gzip ({reason}); transfer it again")]
+    Gzip {
+        /// Name of the file.
+        file: String,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The first row holds values.
+    #[error("the first row of {file} is no header (`{found}`); add column names, such as `{expected}`")]
+    NoHeader {
+        /// Name of the file.
+        file: String,
+        /// The first row.
+        found: String,
+        /// A header that would be understood.
+        expected: &'static str,
+    },
+    /// No kind of table fits the header.
+    #[error(
+        "the columns of {file} (`{header}`) fit no table; expected order lines `{}`, totals `{}`, products `{}`, a \
+         calendar `{}` or holidays `{}`, or a mapping that says which column is which",
+        TableKind::Orders.expected_header(),
+        TableKind::Sales.expected_header(),
+        TableKind::Products.expected_header(),
+        TableKind::Calendar.expected_header(),
+        TableKind::Holidays.expected_header()
+    )]
+    UnknownTable {
+        /// Name of the file.
+        file: String,
+        /// Its columns.
+        header: String,
+    },
+    /// Columns without which the table says nothing.
+    #[error(
+        "{file} as {table}: no column for {}; its columns are `{header}`; name the right one under \
+         [{table}.columns] in mapping.toml",
+        missing.join(", ")
+    )]
+    MissingColumns {
+        /// Name of the file.
+        file: String,
+        /// Read as this.
+        table: TableKind,
+        /// What is missing.
+        missing: Vec<&'static str>,
+        /// Its columns.
+        header: String,
+    },
+    /// The mapping does not fit.
+    #[error("{file} as {table}: {source}")]
+    Mapping {
+        /// Name of the file.
+        file: String,
+        /// Read as this.
+        table: TableKind,
+        /// What is wrong with the mapping.
+        #[source]
+        source: MappingError,
+    },
+    /// An encoding nobody knows.
+    #[error("{file}: the mapping names the encoding `{label}`, which is unknown; try `windows-1252` or `utf-8`")]
+    UnknownEncoding {
+        /// Name of the file.
+        file: String,
+        /// The name given.
+        label: String,
+    },
+    /// Day and month cannot be told apart.
+    #[error(
+        "{file}: in column `{column}` dates such as `{example}` can be read day first or month first; set \
+         date-formats = [\"%d/%m/%Y\"] or [\"%m/%d/%Y\"] under [{table}] in mapping.toml"
+    )]
+    AmbiguousDates {
+        /// Name of the file.
+        file: String,
+        /// Read as this.
+        table: TableKind,
+        /// The column.
+        column: String,
+        /// A date from it.
+        example: String,
+    },
+    /// No known way of writing dates.
+    #[error(
+        "{file}: the dates in column `{column}`, such as `{example}`, are written in no known way; set date-formats \
+         under [{table}] in mapping.toml"
+    )]
+    UnknownDates {
+        /// Name of the file.
+        file: String,
+        /// Read as this.
+        table: TableKind,
+        /// The column.
+        column: String,
+        /// A value from it.
+        example: String,
+    },
+}

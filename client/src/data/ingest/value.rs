@@ -1,0 +1,179 @@
+//! Single values as people write them: numbers, dates, yes and no.
+
+use jiff::civil::{Date, DateTime, Time};
+
+/// Years in which a sale can lie.
+const YEARS: std::ops::RangeInclusive<i16> = 1900..=2100;
+
+/// A number with an optional currency sign and thousands separators in groups of three; `None` when it is none, or
+/// not finite.
+pub(super) fn number(text: &str, decimal_comma: bool) -> Option<f64> {
+    let is_decoration = |c: char| c.is_whitespace() || matches!(c, '€' | '$' | '£' | '¥' | '\u{a0}' | '\u{202f}');
+    let text = text.trim_matches(is_decoration);
+    let (negative, digits) = match text.strip_prefix(['-', '\u{2212}']) {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = digits.trim_start_matches(is_decoration);
+    let (decimal, thousands) = if decimal_comma { (',', '.') } else { ('.', ',') };
+    let (mantissa, exponent) = match digits.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent.parse::<i32>().ok()?)),
+        None => (digits, None),
+    };
+    let (whole, fraction) = mantissa.split_once(decimal).unwrap_or((mantissa, ""));
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) || whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let is_separator = |c: char| c == thousands || matches!(c, '\'' | ' ' | '\u{a0}' | '\u{202f}');
+    let groups: Vec<&str> = whole.split(is_separator).collect();
+    let grouped = groups.len() > 1;
+    for (index, group) in groups.iter().enumerate() {
+        let right_length = !grouped || group.len() == 3 || index == 0 && (1..=3).contains(&group.len());
+        if !group.bytes().all(|byte| byte.is_ascii_digit()) || !right_length {
+            return None;
+        }
+    }
+    let sign = if negative { "-" } else { "" };
+    let value: f64 = format!("{sign}{}.{fraction}0e{}", groups.concat(), exponent.unwrap_or(0)).parse().ok()?;
+    value.is_finite().then_some(value)
+}
+
+/// A flag: 1, true, yes, y, x, t, on / 0, false, no, n, f, off, empty.
+pub(super) fn flag(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "1.0" | "true" | "yes" | "y" | "x" | "t" | "on" => Some(true),
+        "" | "0" | "0.0" | "false" | "no" | "n" | "f" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A day with an optional time of day. The day is written in one of `formats` (`iso` or strptime's `%d.%m.%Y`); a
+/// zone or offset after the time is ignored. `None` for days that do not exist and years no shop writes.
+pub(super) fn date_time(text: &str, formats: &[String]) -> Option<DateTime> {
+    let text = text.trim();
+    let (day, time) = split_time(text)?;
+    let date = formats.iter().find_map(|format| date(day, format))?;
+    Some(DateTime::from_parts(date, time))
+}
+
+/// A day in one format.
+pub(super) fn date(text: &str, format: &str) -> Option<Date> {
+    let date = if format == ISO { iso_date(text)? } else { Date::strptime(format, text).ok()? };
+    YEARS.contains(&date.year()).then_some(date)
+}
+
+/// The format of ISO 8601 calendar dates: `2024-01-31`, and `2024-1-31`.
+pub(super) const ISO: &str = "iso";
+
+fn iso_date(text: &str) -> Option<Date> {
+    let mut parts = text.split('-');
+    let mut part = |lengths: std::ops::RangeInclusive<usize>| {
+        let part = parts.next()?;
+        (lengths.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())).then_some(part)
+    };
+    let (year, month, day) = (part(4..=4)?, part(1..=2)?, part(1..=2)?);
+    if parts.next().is_some() {
+        return None;
+    }
+    Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()
+}
+
+/// Splits off a time of day: the part after the first `T` or space that looks like `8:05`.
+pub(super) fn split_time(text: &str) -> Option<(&str, Time)> {
+    let begin = text.char_indices().find(|(at, c)| {
+        let rest = &text[at + c.len_utf8()..];
+        let hour = rest.split(':').next().unwrap_or_default();
+        matches!(c, 'T' | ' ')
+            && rest.contains(':')
+            && (1..=2).contains(&hour.len())
+            && hour.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    match begin {
+        None => Some((text, Time::midnight())),
+        Some((at, _)) => Some((text[..at].trim_end(), time_of_day(&text[at + 1..])?)),
+    }
+}
+
+fn time_of_day(text: &str) -> Option<Time> {
+    let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, ':' | '.'))).unwrap_or(text.len());
+    let (clock, rest) = text.split_at(end);
+    let mut parts = clock.split(':');
+    let hour: i8 = parts.next()?.parse().ok()?;
+    let minute: i8 = parts.next()?.parse().ok()?;
+    let second: i8 = match parts.next() {
+        None => 0,
+        Some(second) => second.split('.').next()?.parse().ok()?,
+    };
+    if parts.next().is_some() {
+        return None;
+    }
+    let hour = match rest.trim().to_ascii_lowercase().as_str() {
+        half @ ("am" | "pm") if (1..=12).contains(&hour) => hour % 12 + if half == "pm" { 12 } else { 0 },
+        zone if zone.is_empty() || matches!(zone, "z" | "utc" | "gmt") || zone.starts_with(['+', '-']) => hour,
+        _ => return None,
+    };
+    Time::new(hour, minute, second, 0).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::datetime;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_with_currency_signs_and_thousands_separators() {
+        for (text, decimal_comma, expected) in [
+            ("2.55", false, 2.55),
+            (" -3 ", false, -3.0),
+            ("$1,234.50", false, 1234.5),
+            ("1.234,50 €", true, 1234.5),
+            ("1 234,5", true, 1234.5),
+            (".5", false, 0.5),
+            ("5.", false, 5.0),
+            ("1e3", false, 1000.0),
+            ("−2", false, -2.0),
+        ] {
+            assert_eq!(number(text, decimal_comma), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_finite_number_is_refused() {
+        for text in
+            ["", "-", ".", "abc", "nan", "NaN", "inf", "-Infinity", "1,5", "1,23,456", "1.2.3", "0x10", "1e999", "--1"]
+        {
+            assert_eq!(number(text, false), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_read_with_and_without_a_time() {
+        let formats = [ISO.to_owned(), "%d.%m.%Y".to_owned(), "%d %b %Y".to_owned()];
+        for (text, expected) in [
+            ("2010-12-01 08:26:00", datetime(2010, 12, 1, 8, 26, 0, 0)),
+            ("2018-08-26T23:59:59.123Z", datetime(2018, 8, 26, 23, 59, 59, 0)),
+            ("2018-08-26T23:59:59+02:00", datetime(2018, 8, 26, 23, 59, 59, 0)),
+            ("1.2.2024 7:05", datetime(2024, 2, 1, 7, 5, 0, 0)),
+            ("1 Feb 2024", datetime(2024, 2, 1, 0, 0, 0, 0)),
+            ("2024-02-01 12:30 am", datetime(2024, 2, 1, 0, 30, 0, 0)),
+        ] {
+            assert_eq!(date_time(text, &formats), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn impossible_dates_are_refused() {
+        let formats = [ISO.to_owned()];
+        for text in
+            ["2023-02-29", "2024-13-01", "2024-00-10", "0024-01-01", "2524-01-01", "2024-01-01 25:00", "", "soon"]
+        {
+            assert_eq!(date_time(text, &formats), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flag_is_yes_or_no_and_nothing_else() {
+        assert_eq!([flag("Yes"), flag(" 0 "), flag(""), flag("maybe")], [Some(true), Some(false), Some(false), None]);
+    }
+}

@@ -1,0 +1,23 @@
+//! From a merchant's files to the windows a model sees.
+//!
+//! The way of an order line: [`ingest`] parses it or rejects it with its line number, [`store`] keeps it,
+//! [`clean`] decides what counts as demand, [`bound`] limits what one customer contributes, [`series`] adds it
+//! up by step, [`calendar`] says what is known in advance, [`window`] cuts examples.
+//!
+//! Invariant: whatever private training sees of a series is authored by the merchant or public, or is computed
+//! from bounded lines of that series alone. No statistic crosses series and no step looks at two customers
+//! together. Left out on purpose: behaviour events (views, carts), databases, spreadsheets.
+
+pub mod bound;
+pub mod calendar;
+pub mod clean;
+pub mod ingest;
+pub mod order;
+pub mod pseudonym;
+pub mod scale;
+pub mod series;
+pub mod store;
+pub mod window;
+
+#[cfg(test)]
+mod online_retail_tests;

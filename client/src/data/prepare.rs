@@ -1,0 +1,167 @@
+//! From the store to series, in the two forms a merchant needs.
+//!
+//! *Local* series are built from every order line; they forecast and never leave. *Bounded* series are built from
+//! what the contribution bounds leave of each customer; they are all that private training sees. Both go the same
+//! way (clean → bound → add up), so that they differ in nothing else.
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use forecastle_crypto::dp::{
+    plan::{Day, PrivacyPlan},
+    unit::PrivacyUnit,
+};
+
+use super::{
+    bound::{BoundReport, bound_contributions},
+    clean::{CleaningReport, CleaningRules, clean},
+    order::Period,
+    pseudonym::ContributionKey,
+    series::{Frequency, MissingDay, Series, SeriesKey, SeriesSpec, series_from_orders, series_from_sales},
+    store::DataStore,
+};
+
+/// What one series is for this merchant; kept in `series.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct SeriesChoice {
+    /// One series a product, a category, or one for all that the merchant sells.
+    pub by: SeriesKey,
+    /// What a day without a row means in a table of totals.
+    pub missing: MissingDay,
+}
+
+impl Default for SeriesChoice {
+    fn default() -> Self {
+        Self { by: SeriesKey::Product, missing: MissingDay::Closed }
+    }
+}
+
+/// Why no series could be built.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Nothing imported.
+    #[error("nothing has been imported yet; run `forecastle data import orders.csv` first")]
+    Empty,
+    /// Nothing in the period.
+    #[error("the imported data have nothing between {start} and {end}, the federation's training period; import data of that time")]
+    NothingInPeriod {
+        /// First day.
+        start: Date,
+        /// Last day.
+        end: Date,
+    },
+    /// Totals cannot protect customers.
+    #[error("the plan protects customers, but the imported table holds totals without customers; import order lines, or join a federation whose unit is `series`")]
+    NoCustomers,
+    /// The plan's period is no period.
+    #[error("the plan's training period {0} is not valid")]
+    Period(String),
+}
+
+/// What was built, and what was left out on the way.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The series, in order of identity.
+    pub series: Vec<Series>,
+    /// What cleaning decided; `None` for tables of totals.
+    pub cleaning: Option<CleaningReport>,
+    /// What the contribution bounds dropped; `None` where there was nothing to bound.
+    pub bounds: Option<BoundReport>,
+}
+
+/// All lines of `period`, for forecasting at the merchant.
+///
+/// # Errors
+/// [`PrepareError::Empty`] before the first import.
+pub fn local_series(
+    store: &DataStore,
+    choice: SeriesChoice,
+    frequency: Frequency,
+    period: Period,
+    future_steps: usize,
+) -> Result<Prepared, PrepareError> {
+    build(store, SeriesSpec { frequency, period, future_steps, key: choice.by }, choice.missing, None)
+}
+
+/// What private training sees: the bounded lines of the plan's period, and at most the plan's number of series,
+/// chosen by a keyed hash of their names alone.
+///
+/// # Errors
+/// [`PrepareError`] where the data do not fit the plan.
+pub fn bounded_series(
+    store: &DataStore,
+    choice: SeriesChoice,
+    frequency: Frequency,
+    plan: &PrivacyPlan,
+) -> Result<Prepared, PrepareError> {
+    let period = period_of(plan)?;
+    let key = store.contribution_key();
+    let bound = match plan.privacy.unit {
+        PrivacyUnit::Customer => {
+            if store.orders().is_empty() && !store.sales().is_empty() {
+                return Err(PrepareError::NoCustomers);
+            }
+            Some((plan, key))
+        }
+        PrivacyUnit::Series | PrivacyUnit::Merchant => None,
+    };
+    let spec = SeriesSpec { frequency, period, future_steps: 0, key: choice.by };
+    let mut prepared = build(store, spec, choice.missing, bound)?;
+    let most = plan.step.series_per_merchant_max as usize;
+    if prepared.series.len() > most {
+        prepared.series.sort_by_cached_key(|s| key.rank(s.id.as_bytes()));
+        prepared.series.truncate(most);
+        prepared.series.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+    Ok(prepared)
+}
+
+/// The plan's training period.
+///
+/// # Errors
+/// [`PrepareError::Period`].
+pub fn period_of(plan: &PrivacyPlan) -> Result<Period, PrepareError> {
+    let (start, end) = (plan.rounds.period_start, plan.rounds.period_end);
+    let bad = || PrepareError::Period(format!("{start}..{end}"));
+    let date = |day: Day| day.to_string().parse::<Date>().map_err(|_| bad());
+    Period::new(date(start)?, date(end)?).ok_or_else(bad)
+}
+
+/// First and last day of anything that was sold.
+pub fn span(store: &DataStore) -> Option<Period> {
+    let days = || {
+        let orders = store.orders().iter().map(|line| line.at.date());
+        orders.chain(store.sales().iter().map(|row| row.date))
+    };
+    Period::new(days().min()?, days().max()?)
+}
+
+fn build(
+    store: &DataStore,
+    spec: SeriesSpec,
+    missing: MissingDay,
+    bound: Option<(&PrivacyPlan, &ContributionKey)>,
+) -> Result<Prepared, PrepareError> {
+    if store.orders().is_empty() && store.sales().is_empty() {
+        return Err(PrepareError::Empty);
+    }
+    let nothing = PrepareError::NothingInPeriod { start: spec.period.start(), end: spec.period.end() };
+    let prepared = if store.orders().is_empty() {
+        let series = series_from_sales(store.sales(), store.catalogue(), &spec, missing);
+        Prepared { series, cleaning: None, bounds: None }
+    } else {
+        let (mut lines, cleaning) = clean(store.orders(), &CleaningRules::default());
+        lines.retain(|line| spec.period.contains(line.at.date()));
+        let mut report = None;
+        if let Some((plan, key)) = bound {
+            let (kept, dropped) =
+                bound_contributions(&lines, &plan.bounds, key, spec.period, spec.key, store.catalogue());
+            lines = kept;
+            report = Some(dropped);
+        }
+        let series = series_from_orders(&lines, store.catalogue(), &spec);
+        Prepared { series, cleaning: Some(cleaning), bounds: report }
+    };
+    if prepared.series.is_empty() { Err(nothing) } else { Ok(prepared) }
+}

@@ -1,0 +1,96 @@
+//! Why the store could not do what it was asked to.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use crate::data::ingest::{IngestError, MappingError};
+
+/// Errors of opening the store and of importing. Where an import fails, nothing has changed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// No room left.
+    #[error("no space left to write {path}; free some and import again, nothing was changed")]
+    DiskFull {
+        /// The file that was being written.
+        path: PathBuf,
+    },
+    /// Any other failure of the file system.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another import holds the lock.
+    #[error("another import is writing to {dir}; wait for it and try again")]
+    Locked {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// A stored table that this program did not write so.
+    #[error("{path} is damaged ({source}); restore it from a backup, or delete it and import the files again")]
+    Damaged {
+        /// The table.
+        path: PathBuf,
+        /// Where and what.
+        #[source]
+        source: NormalFormError,
+    },
+    /// Order lines are there, the secret that made their pseudonyms is not.
+    #[error(
+        "{path} is missing, without which customers cannot be recognised; restore it from a backup, or delete the \
+         data directory and import the files again"
+    )]
+    SecretMissing {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The key file has another length.
+    #[error("{path} is no key of 32 bytes; restore it from a backup")]
+    SecretDamaged {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes for a new key; try again")]
+    NoEntropy,
+    /// The mapping file is not what it should be.
+    #[error("{path}: {source}; correct it, or delete it to have columns guessed anew")]
+    Mapping {
+        /// The mapping file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: MappingError,
+    },
+    /// The file is no table, or not this one.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+}
+
+impl StoreError {
+    /// A full disk by its name, anything else by what the system said.
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
+            _ => Self::Io { path, source: error },
+        }
+    }
+}
+
+/// Where a stored table deviates from its normal form.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("line {line}: {what}")]
+pub struct NormalFormError {
+    /// Line of the stored file.
+    pub line: u64,
+    /// What is wrong there.
+    pub what: String,
+}

@@ -1,0 +1,246 @@
+//! The tables as the store writes them: CSV with fixed columns, exact numbers, pseudonyms instead of customers.
+//!
+//! What was written is read back equal, bit for bit. The header names the version; a file without it, or with a row
+//! that does not parse, is damaged.
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use csv::{ByteRecord, ReaderBuilder, StringRecord, WriterBuilder};
+use jiff::civil::Date;
+
+use super::error::NormalFormError;
+use crate::data::order::{CustomerPseudonym, LineStatus, OrderLine, Product, ProductDay, SalesRow};
+
+/// First column of every header: the version of the normal form.
+const VERSION: &str = "forecastle-1";
+
+type Calendar = BTreeMap<String, BTreeMap<Date, ProductDay>>;
+
+/// Order lines as bytes.
+pub(super) fn write_orders(lines: &[OrderLine]) -> Vec<u8> {
+    let header =
+        ["order", "line", "customer", "product", "at", "quantity", "unit_price", "discount", "status", "channel"];
+    write(&header, lines.iter(), |line| {
+        vec![
+            line.order.clone(),
+            line.line.clone().unwrap_or_default(),
+            line.customer.map(|customer| customer.to_string()).unwrap_or_default(),
+            line.product.clone(),
+            line.at.to_string(),
+            line.quantity.to_string(),
+            optional(line.unit_price),
+            line.discount.to_string(),
+            match line.status {
+                LineStatus::Sold => "sold",
+                LineStatus::Returned => "returned",
+                LineStatus::Cancelled => "cancelled",
+            }
+            .to_owned(),
+            line.channel.clone().unwrap_or_default(),
+        ]
+    })
+}
+
+/// Order lines from bytes.
+pub(super) fn read_orders(bytes: &[u8]) -> Result<Vec<OrderLine>, NormalFormError> {
+    read(bytes, |row| {
+        Some(OrderLine {
+            order: row.text(0)?.to_owned(),
+            line: row.non_empty(1)?,
+            customer: match row.text(2)? {
+                "" => None,
+                hex => Some(CustomerPseudonym::from_hex(hex)?),
+            },
+            product: row.text(3)?.to_owned(),
+            at: row.parse(4)?,
+            quantity: row.finite(5)?,
+            unit_price: row.optional(6)?,
+            discount: row.finite(7)?,
+            status: match row.text(8)? {
+                "sold" => LineStatus::Sold,
+                "returned" => LineStatus::Returned,
+                "cancelled" => LineStatus::Cancelled,
+                _ => return None,
+            },
+            channel: row.non_empty(9)?,
+        })
+    })
+}
+
+/// Products as bytes; attributes follow the fixed columns as name, value, name, value.
+pub(super) fn write_products(products: &BTreeMap<String, Product>) -> Vec<u8> {
+    let header = ["id", "title", "category", "description", "list_price", "listed_on", "attributes"];
+    write(&header, products.values(), |product| {
+        let mut fields = vec![
+            product.id.clone(),
+            product.title.clone(),
+            product.category.clone(),
+            product.description.clone(),
+            optional(product.list_price),
+            product.listed_on.map(|day| day.to_string()).unwrap_or_default(),
+        ];
+        fields.extend(product.attributes.iter().flat_map(|(name, value)| [name.clone(), value.clone()]));
+        fields
+    })
+}
+
+/// Products from bytes.
+pub(super) fn read_products(bytes: &[u8]) -> Result<BTreeMap<String, Product>, NormalFormError> {
+    let products = read(bytes, |row| {
+        let attributes = (6..row.len()).step_by(2);
+        Some(Product {
+            id: row.text(0)?.to_owned(),
+            title: row.text(1)?.to_owned(),
+            category: row.text(2)?.to_owned(),
+            description: row.text(3)?.to_owned(),
+            list_price: row.optional(4)?,
+            listed_on: match row.text(5)? {
+                "" => None,
+                day => Some(day.parse().ok()?),
+            },
+            attributes: attributes
+                .map(|at| Some((row.text(at)?.to_owned(), row.text(at + 1)?.to_owned())))
+                .collect::<Option<_>>()?,
+        })
+    })?;
+    Ok(products.into_iter().map(|product| (product.id.clone(), product)).collect())
+}
+
+/// The calendar as bytes.
+pub(super) fn write_calendar(calendar: &Calendar) -> Vec<u8> {
+    let header = ["product", "date", "price", "promotion", "coupon", "in_stock", "competitor_price", "markdown"];
+    let rows = calendar.iter().flat_map(|(product, days)| days.iter().map(move |(date, day)| (product, date, day)));
+    write(&header, rows, |(product, date, day)| {
+        vec![
+            product.clone(),
+            date.to_string(),
+            optional(day.price),
+            day.promotion.to_string(),
+            day.coupon.to_string(),
+            day.in_stock.map(|flag| flag.to_string()).unwrap_or_default(),
+            optional(day.competitor_price),
+            optional(day.markdown),
+        ]
+    })
+}
+
+/// The calendar from bytes.
+pub(super) fn read_calendar(bytes: &[u8]) -> Result<Calendar, NormalFormError> {
+    let rows = read(bytes, |row| {
+        let day = ProductDay {
+            price: row.optional(2)?,
+            promotion: row.parse(3)?,
+            coupon: row.parse(4)?,
+            in_stock: match row.text(5)? {
+                "" => None,
+                flag => Some(flag.parse().ok()?),
+            },
+            competitor_price: row.optional(6)?,
+            markdown: row.optional(7)?,
+        };
+        Some((row.text(0)?.to_owned(), row.parse::<Date>(1)?, day))
+    })?;
+    let mut calendar = Calendar::new();
+    for (product, date, day) in rows {
+        calendar.entry(product).or_default().insert(date, day);
+    }
+    Ok(calendar)
+}
+
+/// Holidays as bytes.
+pub(super) fn write_holidays(holidays: &BTreeMap<Date, String>) -> Vec<u8> {
+    write(&["date", "name"], holidays.iter(), |(date, name)| vec![date.to_string(), name.clone()])
+}
+
+/// Holidays from bytes.
+pub(super) fn read_holidays(bytes: &[u8]) -> Result<BTreeMap<Date, String>, NormalFormError> {
+    Ok(read(bytes, |row| Some((row.parse(0)?, row.text(1)?.to_owned())))?.into_iter().collect())
+}
+
+/// Totals as bytes.
+pub(super) fn write_sales(rows: &[SalesRow]) -> Vec<u8> {
+    write(&["series", "date", "value"], rows.iter(), |row| {
+        vec![row.series.clone(), row.date.to_string(), row.value.to_string()]
+    })
+}
+
+/// Totals from bytes.
+pub(super) fn read_sales(bytes: &[u8]) -> Result<Vec<SalesRow>, NormalFormError> {
+    read(bytes, |row| Some(SalesRow { series: row.text(0)?.to_owned(), date: row.parse(1)?, value: row.finite(2)? }))
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// Writes a header and rows, each row led by an empty field under the version.
+fn write<T>(header: &[&str], rows: impl Iterator<Item = T>, fields: impl Fn(T) -> Vec<String>) -> Vec<u8> {
+    let mut writer = WriterBuilder::new().flexible(true).from_writer(Vec::new());
+    let header: StringRecord = std::iter::once(VERSION).chain(header.iter().copied()).collect();
+    // Writing to memory cannot fail, and `flexible` allows rows of any length.
+    writer.write_record(&header).expect("a vector accepts every write");
+    for row in rows {
+        let record: StringRecord = std::iter::once(String::new()).chain(fields(row)).collect();
+        writer.write_record(&record).expect("a vector accepts every write");
+    }
+    writer.into_inner().expect("a vector accepts every flush")
+}
+
+/// Reads what [`write`] wrote; no bytes at all are an empty table.
+fn read<T>(bytes: &[u8], parse: impl Fn(&StoredRow<'_>) -> Option<T>) -> Result<Vec<T>, NormalFormError> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut reader = ReaderBuilder::new().flexible(true).has_headers(false).from_reader(bytes);
+    let mut record = ByteRecord::new();
+    let mut rows = Vec::new();
+    let mut first = true;
+    loop {
+        let line = reader.position().line();
+        let damaged = |what: &str| NormalFormError { line, what: what.to_owned() };
+        if !reader.read_byte_record(&mut record).map_err(|error| damaged(&error.to_string()))? {
+            return if first { Err(damaged("no header")) } else { Ok(rows) };
+        }
+        if first {
+            if record.get(0) != Some(VERSION.as_bytes()) {
+                return Err(damaged("not written by this version of the program"));
+            }
+            first = false;
+        } else {
+            rows.push(parse(&StoredRow(&record)).ok_or_else(|| damaged("a field does not parse"))?);
+        }
+    }
+}
+
+/// A stored row; positions do not count the leading version field.
+struct StoredRow<'a>(&'a ByteRecord);
+
+impl StoredRow<'_> {
+    fn len(&self) -> usize {
+        self.0.len().saturating_sub(1)
+    }
+
+    fn text(&self, at: usize) -> Option<&str> {
+        std::str::from_utf8(self.0.get(at + 1)?).ok()
+    }
+
+    fn non_empty(&self, at: usize) -> Option<Option<String>> {
+        let text = self.text(at)?;
+        Some((!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    fn parse<T: FromStr>(&self, at: usize) -> Option<T> {
+        self.text(at)?.parse().ok()
+    }
+
+    fn finite(&self, at: usize) -> Option<f64> {
+        self.parse(at).filter(|value: &f64| value.is_finite())
+    }
+
+    fn optional(&self, at: usize) -> Option<Option<f64>> {
+        match self.text(at)? {
+            "" => Some(None),
+            _ => self.finite(at).map(Some),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+use std::{fs, path::PathBuf};
+
+use jiff::civil::date;
+
+use super::*;
+use crate::data::order::LineStatus;
+
+const HEADER: &str = "order_id,customer_id,product_id,ordered_at,quantity,unit_price,discount,returned,channel\n";
+const FIRST: &str = "o1,alice@example.org,mug,2024-01-02 09:30:00,2,4.50,0.1,0,web\n\
+                     o1,alice@example.org,\"saw, \"\"large\"\"\",2024-01-02 09:30:00,1,19.99,0,0,\n";
+const SECOND: &str = "o2,,mug,2024-01-03,1,4.50,0,0,web\n";
+
+struct Merchant {
+    _dir: tempfile::TempDir,
+    data: PathBuf,
+    store: DataStore,
+}
+
+fn merchant() -> Merchant {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("state/data");
+    let store = DataStore::open(&data).unwrap();
+    Merchant { _dir: dir, data, store }
+}
+
+impl Merchant {
+    fn import(&mut self, text: &str) -> ImportReport {
+        self.store.import_bytes("file.csv", text.as_bytes(), &ImportOptions::default()).unwrap()
+    }
+}
+
+#[test]
+fn what_was_imported_is_there_after_reopening() {
+    let mut merchant = merchant();
+    merchant.import(&format!("{HEADER}{FIRST}"));
+    merchant
+        .import("product_id,title,list_price,listed_on,colour\nmug,\"Mug, \"\"red\"\"\",9.5,2024-01-01,red\nsaw,,,,\n");
+    merchant.import(
+        "product_id,date,price,promotion,coupon,in_stock,competitor_price,markdown\nmug,2024-01-05,8,1,0,,7.25,100\n",
+    );
+    merchant.import("date,name\n2024-12-25,Christmas\n");
+    merchant.import("series_id,date,value\nair,2024-01-05,-3.25\n");
+    let again = DataStore::open(&merchant.data).unwrap();
+    assert_eq!(again.orders(), merchant.store.orders());
+    assert_eq!(again.orders().len(), 2);
+    assert_eq!(again.catalogue(), merchant.store.catalogue());
+    assert_eq!(again.catalogue().products["mug"].attributes, [("colour".to_owned(), "red".to_owned())]);
+    assert_eq!(again.catalogue().calendar["mug"][&date(2024, 1, 5)].competitor_price, Some(7.25));
+    assert_eq!(again.catalogue().holidays[&date(2024, 12, 25)], "Christmas");
+    assert_eq!(again.sales(), merchant.store.sales());
+    assert_eq!(again.observed_period(), Period::new(date(2024, 1, 2), date(2024, 1, 5)));
+}
+
+#[test]
+fn a_later_import_adds_to_what_is_there_and_rejects_what_is_there_already() {
+    let mut merchant = merchant();
+    assert_eq!(merchant.import(&format!("{HEADER}{FIRST}")).imported, 2);
+    let report = merchant.import(&format!("{HEADER}{FIRST}{SECOND}{SECOND}"));
+    assert_eq!((report.imported, report.rejected_total, merchant.store.orders().len()), (1, 3, 3));
+    let reasons: Vec<_> = report.rejected.iter().map(|row| (row.line, row.reason.as_str())).collect();
+    assert_eq!(
+        reasons,
+        [
+            (2, "the same order line was already imported earlier"),
+            (3, "the same order line was already imported earlier"),
+            (5, "the same order line was already in this file"),
+        ]
+    );
+}
+
+#[test]
+fn a_line_that_came_back_changes_its_status_only() {
+    let mut merchant = merchant();
+    merchant.import(&format!("{HEADER}{SECOND}"));
+    let report = merchant.import(&format!("{HEADER}{}", SECOND.replace(",0,0,web", ",0,1,web")));
+    assert_eq!((report.updated, report.imported, report.rejected_total), (1, 0, 0));
+    assert_eq!(merchant.store.orders()[0].status, LineStatus::Returned);
+    assert_eq!(merchant.store.orders().len(), 1);
+}
+
+#[test]
+fn the_same_row_of_two_customers_is_two_lines() {
+    let mut merchant = merchant();
+    let other = FIRST.replace("alice", "bob");
+    assert_eq!(merchant.import(&format!("{HEADER}{FIRST}{other}")).imported, 4);
+}
+
+#[test]
+fn a_plan_can_move_and_a_repeated_row_is_reported() {
+    let mut merchant = merchant();
+    merchant.import("product_id,date,price\nmug,2024-01-05,8\n");
+    let report = merchant.import("product_id,date,price\nmug,2024-01-05,7\nmug,2024-01-05,6\nmug,2024-01-06,7\n");
+    assert_eq!((report.imported, report.updated, report.rejected_total), (1, 1, 1));
+    assert_eq!(merchant.store.catalogue().calendar["mug"][&date(2024, 1, 5)].price, Some(7.0));
+    assert_eq!(merchant.import("product_id,date,price\nmug,2024-01-05,7\n").reasons["duplicate"], 1);
+}
+
+#[test]
+fn the_raw_customer_id_is_nowhere_on_disk_and_its_pseudonym_is_stable() {
+    let mut merchant = merchant();
+    merchant.import(&format!("{HEADER}{FIRST}"));
+    for entry in fs::read_dir(&merchant.data).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(5).any(|window| window == b"alice"));
+    }
+    let mut again = DataStore::open(&merchant.data).unwrap();
+    again
+        .import_bytes(
+            "file.csv",
+            format!("{HEADER}{}", FIRST.replace("o1", "o3")).as_bytes(),
+            &ImportOptions::default(),
+        )
+        .unwrap();
+    assert_eq!(again.orders()[0].customer, again.orders()[2].customer);
+    assert!(again.orders()[0].customer.is_some());
+}
+
+#[test]
+fn the_mapping_is_written_once_edited_by_hand_and_used_again() {
+    let mut merchant = merchant();
+    let odd = "Order,Article,When,How many,Price\n7,mug,03.02.2024,2,1.5\n";
+    let error = merchant.store.import_bytes("odd.csv", odd.as_bytes(), &ImportOptions::default()).unwrap_err();
+    assert!(matches!(error, StoreError::Ingest(IngestError::MissingColumns { .. })), "{error}");
+    assert!(!merchant.store.mapping_path().exists());
+    let text = "[orders]\ndate-formats = [\"%d.%m.%Y\"]\n[orders.columns]\norder_id = \"Order\"\n\
+                product_id = \"Article\"\nordered_at = \"When\"\nquantity = \"How many\"\nunit_price = \"Price\"\n";
+    fs::write(merchant.store.mapping_path(), text).unwrap();
+    assert_eq!(merchant.import(odd).imported, 1);
+    assert_eq!(merchant.store.orders()[0].at.date(), date(2024, 2, 3));
+    assert_eq!(fs::read_to_string(merchant.store.mapping_path()).unwrap(), text);
+    // A file in another form is guessed, and the merchant's mapping stays.
+    assert_eq!(merchant.import(&format!("{HEADER}{FIRST}")).imported, 2);
+    assert_eq!(fs::read_to_string(merchant.store.mapping_path()).unwrap(), text);
+}
+
+#[test]
+fn a_mapping_with_a_wrong_column_is_named_where_nothing_else_fits() {
+    let mut merchant = merchant();
+    let text = "[sales.columns]\nseries_id = \"Shop\"\ndate = \"When\"\nvalue = \"Guest\"\n";
+    fs::write(merchant.store.mapping_path(), text).unwrap();
+    let file = b"Shop,When,Guests\na,2024-01-02,3\n";
+    let error = merchant.store.import_bytes("odd.csv", file, &ImportOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("takes `value` from the column `Guest`"), "{error}");
+}
+
+#[test]
+fn a_broken_mapping_file_is_named() {
+    let mut merchant = merchant();
+    fs::write(merchant.store.mapping_path(), "[orders\n").unwrap();
+    let error = merchant.store.import_bytes("f.csv", HEADER.as_bytes(), &ImportOptions::default()).unwrap_err();
+    assert!(matches!(error, StoreError::Mapping { .. }), "{error}");
+}
+
+#[test]
+fn a_refused_file_changes_nothing() {
+    let mut merchant = merchant();
+    merchant.import(&format!("{HEADER}{FIRST}"));
+    let before = fs::read(merchant.data.join("orders.csv")).unwrap();
+    for bytes in [b"".as_slice(), b"PK\x03\x04", b"a,b\n1,2\n"] {
+        assert!(merchant.store.import_bytes("bad", bytes, &ImportOptions::default()).is_err());
+    }
+    assert!(merchant.store.import_file(&merchant.data.join("absent.csv"), &ImportOptions::default()).is_err());
+    assert_eq!(fs::read(merchant.data.join("orders.csv")).unwrap(), before);
+    assert_eq!(merchant.store.orders().len(), 2);
+}
+
+#[test]
+fn two_imports_at_once_are_refused() {
+    let mut merchant = merchant();
+    let other = DataStore::open(&merchant.data).unwrap();
+    let _held = other.lock().unwrap();
+    let error = merchant.store.import_bytes("f.csv", HEADER.as_bytes(), &ImportOptions::default()).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+}
+
+#[test]
+fn lines_that_another_process_imported_are_kept() {
+    let mut merchant = merchant();
+    let mut other = DataStore::open(&merchant.data).unwrap();
+    other.import_bytes("f.csv", format!("{HEADER}{FIRST}").as_bytes(), &ImportOptions::default()).unwrap();
+    merchant.import(&format!("{HEADER}{SECOND}"));
+    assert_eq!(merchant.store.orders().len(), 3);
+}
+
+#[test]
+fn a_damaged_table_and_a_lost_or_damaged_secret_are_named() {
+    let mut merchant = merchant();
+    merchant.import(&format!("{HEADER}{FIRST}"));
+    let orders = merchant.data.join("orders.csv");
+    let good = fs::read_to_string(&orders).unwrap();
+    fs::write(&orders, good.replace("2024-01-02T", "2024-99-02T")).unwrap();
+    let Err(error) = DataStore::open(&merchant.data) else { panic!("a damaged table was accepted") };
+    assert!(matches!(&error, StoreError::Damaged { source, .. } if source.line == 2), "{error}");
+    fs::write(&orders, "something else\n").unwrap();
+    assert!(matches!(DataStore::open(&merchant.data), Err(StoreError::Damaged { .. })));
+    fs::write(&orders, good).unwrap();
+    let secret = merchant.data.join("pseudonym.key");
+    fs::write(&secret, b"short").unwrap();
+    assert!(matches!(DataStore::open(&merchant.data), Err(StoreError::SecretDamaged { .. })));
+    fs::remove_file(&secret).unwrap();
+    assert!(matches!(DataStore::open(&merchant.data), Err(StoreError::SecretMissing { .. })));
+}

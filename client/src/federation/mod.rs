@@ -1,0 +1,14 @@
+//! A merchant's membership in a federation: what is on disk, how the server is reached, and what the merchant
+//! believes only after it has verified it.
+//!
+//! * [`home`]: the state folder and everything in it.
+//! * [`join`]: from a one-time invitation to a certificate.
+//! * [`connection`]: mutually authenticated TLS 1.3 to the federation's server.
+//! * [`log_copy`]: a verified copy of the federation's append-only log.
+//! * [`own_ledger`]: the merchant's own durable record of what it spent; it decides, the log confirms.
+
+pub mod connection;
+pub mod home;
+pub mod join;
+pub mod log_copy;
+pub mod own_ledger;

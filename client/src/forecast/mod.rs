@@ -1,0 +1,11 @@
+//! From a model to numbers that a merchant can use: forecasts, baselines beside them, calibration and scores.
+//!
+//! Invariant: a forecast is a function of one window and one model; calibration and scores stay at the merchant.
+
+pub mod baseline;
+pub mod conformal;
+pub mod forecaster;
+pub mod metrics;
+
+pub use conformal::Calibration;
+pub use forecaster::{Forecast, Forecaster};

@@ -1,0 +1,143 @@
+//! Settings of a network and the presets that have published warm starts.
+//!
+//! Settings travel in the model's manifest; two programs that agree on them agree on the layout.
+
+use serde::{Deserialize, Serialize};
+
+use super::ModelError;
+use crate::data::{series::Frequency, window::WindowShape};
+
+/// Names of the presets.
+pub const PRESETS: [&str; 4] = ["nano-daily", "nano-weekly", "nano-weekly-long", "small-daily"];
+
+/// Settings of the patch encoder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Step of the series it forecasts.
+    pub frequency: Frequency,
+    /// Steps of the past, a multiple of `patch` and of `season`.
+    pub context: usize,
+    /// Steps of the future, a multiple of `patch`.
+    pub horizon: usize,
+    /// Steps a token.
+    pub patch: usize,
+    /// Steps of a season of the structural skip: 7 for daily sales, 1 for none, 52 for weeks of a year.
+    pub season: usize,
+    /// Width of a token.
+    pub d_model: usize,
+    /// Encoder blocks.
+    pub layers: usize,
+    /// Attention heads; `d_model / heads` is even.
+    pub heads: usize,
+    /// Width inside a block's feed-forward part.
+    pub feedforward: usize,
+    /// Numbers that the encoder hands to the day head for each future step.
+    pub day_features: usize,
+    /// Width inside the day head.
+    pub day_hidden: usize,
+    /// Whether the channels of the day's place in the year are read. With less than two years of history they are
+    /// a clock that never returned, and training learns dates by heart.
+    pub year_waves: bool,
+}
+
+impl ModelConfig {
+    /// A preset by name, one of [`PRESETS`].
+    ///
+    /// # Errors
+    /// [`ModelError::Preset`] lists the names there are.
+    pub fn preset(name: &str) -> Result<Self, ModelError> {
+        let nano = Self {
+            frequency: Frequency::Daily,
+            context: 112,
+            horizon: 28,
+            patch: 7,
+            season: 7,
+            d_model: 32,
+            layers: 2,
+            heads: 4,
+            feedforward: 128,
+            day_features: 8,
+            day_hidden: 10,
+            year_waves: false,
+        };
+        let small = Self {
+            d_model: 128,
+            layers: 4,
+            heads: 8,
+            feedforward: 512,
+            day_features: 16,
+            day_hidden: 16,
+            ..nano.clone()
+        };
+        match name {
+            "nano-daily" => Ok(nano),
+            "nano-weekly" => {
+                Ok(Self { frequency: Frequency::Weekly, context: 52, horizon: 13, patch: 1, season: 1, ..nano })
+            }
+            "nano-weekly-long" => {
+                Ok(Self { frequency: Frequency::Weekly, context: 52, horizon: 39, patch: 1, season: 52, ..nano })
+            }
+            "small-daily" => Ok(small),
+            other => Err(ModelError::Preset(other.into())),
+        }
+    }
+
+    /// Extent of the windows that such a network reads.
+    pub fn shape(&self) -> WindowShape {
+        WindowShape { context: self.context, horizon: self.horizon }
+    }
+
+    /// Width of one attention head.
+    pub fn head_width(&self) -> usize {
+        self.d_model / self.heads
+    }
+
+    /// Tokens of the past.
+    pub fn past_tokens(&self) -> usize {
+        self.context / self.patch
+    }
+
+    /// Tokens of the future.
+    pub fn future_tokens(&self) -> usize {
+        self.horizon / self.patch
+    }
+
+    /// Checks that a network of these settings exists and is of a bounded size.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] names the first setting that does not fit.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let refuse = |setting, why: String| Err(ModelError::Setting { setting, why });
+        for (setting, value, max) in [
+            ("context", self.context, 4096),
+            ("horizon", self.horizon, 1024),
+            ("patch", self.patch, 512),
+            ("season", self.season, 512),
+            ("d_model", self.d_model, 2048),
+            ("layers", self.layers, 64),
+            ("heads", self.heads, 64),
+            ("feedforward", self.feedforward, 8192),
+            ("day_features", self.day_features, 1024),
+            ("day_hidden", self.day_hidden, 1024),
+        ] {
+            if value == 0 || value > max {
+                return refuse(setting, format!("{value} is not within 1..={max}"));
+            }
+        }
+        if !self.context.is_multiple_of(self.patch) {
+            return refuse("context", format!("{} is no multiple of patch {}", self.context, self.patch));
+        }
+        if !self.context.is_multiple_of(self.season) {
+            return refuse("context", format!("{} is no multiple of season {}", self.context, self.season));
+        }
+        if !self.horizon.is_multiple_of(self.patch) {
+            return refuse("horizon", format!("{} is no multiple of patch {}", self.horizon, self.patch));
+        }
+        if !self.d_model.is_multiple_of(self.heads) || !self.head_width().is_multiple_of(2) {
+            let why = format!("{} heads do not cut d_model {} into even widths", self.heads, self.d_model);
+            return refuse("heads", why);
+        }
+        Ok(())
+    }
+}

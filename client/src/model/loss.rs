@@ -1,0 +1,27 @@
+//! Pinball loss in scaled space, where a cell's loss is a fraction of its series' usual sales.
+//!
+//! Missing cells (closed, out of stock, not yet known) weigh nothing: they are censored, not zero.
+
+use burn::tensor::{Tensor, activation};
+
+use super::batch::Batch;
+use super::{QUANTILE_COUNT, QUANTILES};
+
+/// Mean of 2 × pinball over each window's observed cells and the quantiles, `[unit, row]`.
+///
+/// A window without observed cells has loss 0.
+pub fn window_losses(batch: &Batch, quantiles: Tensor<4>) -> Tensor<2> {
+    let [units, rows, horizon, _] = quantiles.dims();
+    let device = batch.target.device().inner();
+    let levels = Tensor::<1>::from_floats(QUANTILES, &device).reshape([1, 1, 1, QUANTILE_COUNT]);
+    let error: Tensor<4> = batch.target.clone().unsqueeze_dim(3) - quantiles;
+    // level · e where e ≥ 0, (level − 1) · e elsewhere
+    let pinball = levels * error.clone() + activation::relu(error.neg());
+    let cells = pinball.mean_dim(3).reshape([units, rows, horizon]) * batch.cell_weight.clone();
+    cells.sum_dim(2).reshape([units, rows]) * 2.0
+}
+
+/// Sum over units of the mean loss of each unit's windows, `[1]`.
+pub fn pinball_sum(batch: &Batch, quantiles: Tensor<4>) -> Tensor<1> {
+    (window_losses(batch, quantiles) * batch.row_weight.clone()).sum()
+}

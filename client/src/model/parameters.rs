@@ -1,0 +1,135 @@
+//! Names, shapes, order and starting values of the parameters.
+//!
+//! Federated are only those that turn codes and known channels into quantiles: a few hundred values. Under
+//! differential privacy the noise norm grows with the square root of their number, and a federation of some
+//! thousand series cannot pay for more. The encoder below them stays as the warm start left it, or is trained
+//! by a merchant for itself.
+
+use forecastle_proto::model::{ParameterEntry, ParameterLayout};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use super::config::ModelConfig;
+use super::{QUANTILE_COUNT, skip};
+use crate::data::series::KNOWN_CHANNELS;
+use crate::data::window::{ATTRIBUTE_BUCKETS, TEXT_BUCKETS};
+
+/// Numbers that the output layer corrects at each future step: shift, log spread and the log gaps between
+/// neighbouring quantiles.
+pub(super) const OUTPUTS: usize = 2 + QUANTILE_COUNT - 1;
+/// Numbers that the day head reads besides codes and known channels: the skip's centre and log spread.
+pub(super) const SKIP_FEATURES: usize = 2;
+
+/// How a parameter starts.
+enum Start {
+    /// The same value everywhere.
+    Constant(f32),
+    /// One value an element.
+    Values(Vec<f32>),
+    /// Normal of this standard deviation.
+    Normal(f32),
+}
+
+/// A parameter before it has values.
+struct Spec {
+    name: String,
+    shape: Vec<usize>,
+    federated: bool,
+    start: Start,
+}
+
+/// Layout of a network of these settings.
+pub(super) fn layout(config: &ModelConfig) -> ParameterLayout {
+    let entries = specs(config)
+        .into_iter()
+        .map(|s| ParameterEntry { name: s.name, shape: s.shape, federated: s.federated })
+        .collect();
+    ParameterLayout { entries }
+}
+
+/// Starting values in layout order.
+pub(super) fn initial(config: &ModelConfig, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha12Rng::seed_from_u64(seed);
+    let mut values = Vec::new();
+    for spec in specs(config) {
+        let len = spec.shape.iter().product();
+        match spec.start {
+            Start::Constant(v) => values.extend(std::iter::repeat_n(v, len)),
+            Start::Values(v) => values.extend(v),
+            Start::Normal(sd) => values.extend((0..len).map(|_| sd * normal(&mut rng))),
+        }
+    }
+    values
+}
+
+/// A standard normal draw (Box–Muller, one of the pair).
+fn normal(rng: &mut impl Rng) -> f32 {
+    let u: f64 = 1.0 - rng.random::<f64>();
+    let v: f64 = rng.random();
+    ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
+}
+
+fn specs(config: &ModelConfig) -> Vec<Spec> {
+    let d = config.d_model;
+    let mut specs = Vec::new();
+    let mut add = |name: &str, shape: &[usize], federated: bool, start: Start| {
+        specs.push(Spec { name: name.into(), shape: shape.to_vec(), federated, start });
+    };
+    let fan_in = |inputs: usize| Start::Normal((inputs as f32).powf(-0.5));
+
+    // Trained by rounds.
+    for (name, value) in skip::constants(config) {
+        add(&format!("skip.{name}"), &[1], true, Start::Constant(value));
+    }
+    add("quantiles.centre", &[1], true, Start::Constant(0.0));
+    add("quantiles.log_gaps", &[QUANTILE_COUNT - 1], true, Start::Values(normal_log_gaps()));
+    add("effect.shift", &[KNOWN_CHANNELS], true, Start::Constant(0.0));
+    add("effect.log_spread", &[KNOWN_CHANNELS], true, Start::Constant(0.0));
+    let features = KNOWN_CHANNELS + config.day_features + SKIP_FEATURES;
+    add("day.weight", &[features, config.day_hidden], true, fan_in(features));
+    add("day.bias", &[config.day_hidden], true, Start::Constant(0.0));
+    add("output.weight", &[config.day_hidden, OUTPUTS], true, Start::Constant(0.0));
+    add("output.bias", &[OUTPUTS], true, Start::Constant(0.0));
+
+    // Published as they are.
+    let past = config.patch * (2 + KNOWN_CHANNELS);
+    let future = config.patch * KNOWN_CHANNELS;
+    for (kind, width) in [("past", past), ("future", future)] {
+        add(&format!("embed.{kind}.linear.weight"), &[width, d], false, fan_in(width));
+        add(&format!("embed.{kind}.hidden.weight"), &[width, d], false, fan_in(width));
+        add(&format!("embed.{kind}.hidden.bias"), &[d], false, Start::Constant(0.0));
+        add(&format!("embed.{kind}.output.weight"), &[d, d], false, fan_in(d));
+        add(&format!("embed.{kind}.bias"), &[d], false, Start::Normal(0.1));
+    }
+    for (kind, width) in [("attributes", ATTRIBUTE_BUCKETS), ("text", TEXT_BUCKETS)] {
+        // The vectors have norm 1 whatever their length, so rows of norm 1 keep the token of order 1.
+        add(&format!("embed.{kind}.weight"), &[width, d], false, fan_in(d));
+        add(&format!("embed.{kind}.gate"), &[1], false, Start::Constant(0.0));
+        add(&format!("embed.{kind}.bias"), &[d], false, Start::Normal(0.1));
+    }
+    let residual = (2.0 * config.layers as f32).powf(-0.5);
+    for b in 0..config.layers {
+        add(&format!("blocks.{b}.attention_norm"), &[d], false, Start::Constant(1.0));
+        add(&format!("blocks.{b}.qkv.weight"), &[d, 3 * d], false, fan_in(d));
+        let sd = residual * (d as f32).powf(-0.5);
+        add(&format!("blocks.{b}.attention_output.weight"), &[d, d], false, Start::Normal(sd));
+        add(&format!("blocks.{b}.feedforward_norm"), &[d], false, Start::Constant(1.0));
+        add(&format!("blocks.{b}.up.weight"), &[d, config.feedforward], false, fan_in(d));
+        add(&format!("blocks.{b}.up.bias"), &[config.feedforward], false, Start::Constant(0.0));
+        let sd = residual * (config.feedforward as f32).powf(-0.5);
+        add(&format!("blocks.{b}.down.weight"), &[config.feedforward, d], false, Start::Normal(sd));
+    }
+    add("final_norm", &[d], false, Start::Constant(1.0));
+    let codes = config.patch * config.day_features;
+    add("codes.weight", &[d, codes], false, fan_in(d));
+    add("codes.bias", &[codes], false, Start::Constant(0.0));
+    specs
+}
+
+/// Logarithms of the gaps between the standard normal's quantiles at neighbouring levels.
+fn normal_log_gaps() -> Vec<f32> {
+    // Φ⁻¹ at 0.5, 0.6, …, 0.9 (Abramowitz and Stegun, table 26.5).
+    const UPPER: [f32; 5] = [0.0, 0.253_347, 0.524_401, 0.841_621, 1.281_552];
+    let gaps = |i: usize| (UPPER[i + 1] - UPPER[i]).ln();
+    (0..4).rev().chain(0..4).map(gaps).collect()
+}

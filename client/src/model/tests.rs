@@ -1,0 +1,148 @@
+use super::*;
+use crate::train::plain::floats;
+
+#[test]
+fn every_preset_makes_a_model_that_survives_its_file() {
+    for preset in PRESETS {
+        let config = ModelConfig::preset(preset).unwrap();
+        let model = Model::untrained(&config, 1).unwrap();
+        let bytes = model.snapshot().to_bytes();
+        let back = Model::from_snapshot(&ModelSnapshot::from_bytes(&bytes).unwrap()).unwrap();
+        assert_eq!(back, model);
+    }
+}
+
+#[test]
+fn nano_presets_train_at_most_five_hundred_values_in_rounds() {
+    for preset in PRESETS.iter().filter(|p| p.starts_with("nano")) {
+        let model = Model::untrained(&ModelConfig::preset(preset).unwrap(), 1).unwrap();
+        assert!((100..=500).contains(&model.federated_len()), "{preset}: {}", model.federated_len());
+    }
+}
+
+#[test]
+fn seeds_decide_the_hidden_weights() {
+    let config = ModelConfig::preset("nano-daily").unwrap();
+    let model = |seed| Model::untrained(&config, seed).unwrap();
+    assert_eq!(model(1), model(1));
+    assert_ne!(model(1), model(2));
+}
+
+#[test]
+fn the_untrained_model_is_the_structural_forecast() {
+    let config = ModelConfig::preset("nano-daily").unwrap();
+    let windows = example::windows(&config, 6, 4);
+    let forecast = |seed| {
+        let weights = Weights::shared(&Model::untrained(&config, seed).unwrap(), &device());
+        let batch = Batch::plain(&config, &windows, &device()).unwrap();
+        let skip = skip::skip(&config, &weights, &batch);
+        (floats(forward(&config, &weights, &batch)), floats(skip.centre))
+    };
+    let (quantiles, centre) = forecast(1);
+    // Hidden weights do not matter, and the median is the skip's centre.
+    assert_eq!(quantiles, forecast(2).0);
+    for (q, centre) in quantiles.chunks_exact(QUANTILE_COUNT).zip(centre) {
+        assert!((q[4] - centre.sinh()).abs() <= 1e-4 * (1.0 + q[4].abs()), "{} {}", q[4], centre.sinh());
+    }
+}
+
+#[test]
+fn a_periodic_past_is_continued_with_its_season() {
+    let config = ModelConfig::preset("nano-daily").unwrap();
+    let model = Model::untrained(&config, 1).unwrap();
+    let mut windows = example::windows(&config, 1, 4);
+    let week = [10.0, 12.0, 11.0, 13.0, 20.0, 30.0, 5.0];
+    for (t, y) in windows[0].past.iter_mut().enumerate() {
+        *y = week[t % 7];
+    }
+    let weights = Weights::shared(&model, &device());
+    let batch = Batch::plain(&config, &windows, &device()).unwrap();
+    let quantiles = floats(forward(&config, &weights, &batch));
+    for (t, q) in quantiles.chunks_exact(QUANTILE_COUNT).enumerate() {
+        let median = q[4] * batch.scales()[0];
+        assert!((median / week[t % 7] - 1.0).abs() < 0.1, "day {t}: {median}");
+    }
+}
+
+#[test]
+fn a_past_without_observations_gives_finite_quantiles() {
+    for preset in PRESETS {
+        let config = ModelConfig::preset(preset).unwrap();
+        let mut windows = example::windows(&config, 2, 4);
+        windows[0].past.fill(f32::NAN);
+        windows[1].past[..config.context - 1].fill(f32::NAN);
+        let weights = Weights::shared(&example::model(&config, 1), &device());
+        let batch = Batch::plain(&config, &windows, &device()).unwrap();
+        assert!(floats(forward(&config, &weights, &batch)).iter().all(|q| q.is_finite()), "{preset}");
+    }
+}
+
+#[test]
+fn missing_targets_weigh_nothing() {
+    let config = ModelConfig::preset("nano-weekly").unwrap();
+    let weights = Weights::shared(&example::model(&config, 1), &device());
+    let mut windows = example::windows(&config, 2, 4);
+    windows[0].future.fill(f32::NAN);
+    let batch = Batch::plain(&config, &windows, &device()).unwrap();
+    let losses = floats(window_losses(&batch, forward(&config, &weights, &batch)));
+    assert!(losses[0] == 0.0 && losses[1] > 0.0, "{losses:?}");
+}
+
+#[test]
+fn a_model_of_another_kind_is_refused() {
+    let model = Model::untrained(&ModelConfig::preset("nano-daily").unwrap(), 1).unwrap();
+    let mut other = model.snapshot();
+    other.manifest.architecture = "patch-encoder-9".into();
+    assert!(matches!(Model::from_snapshot(&other), Err(ModelError::Architecture(_))));
+    let mut wider = model.snapshot();
+    wider.manifest.settings["d_model"] = 64.into();
+    assert!(matches!(Model::from_snapshot(&wider), Err(ModelError::Layout(_))));
+    let mut odd = model.snapshot();
+    odd.manifest.settings["heads"] = 5.into();
+    assert!(matches!(Model::from_snapshot(&odd), Err(ModelError::Setting { setting: "heads", .. })));
+    let mut unknown = model.snapshot();
+    unknown.manifest.settings["colour"] = 1.into();
+    assert!(matches!(Model::from_snapshot(&unknown), Err(ModelError::Settings(_))));
+}
+
+#[test]
+fn new_federated_values_are_checked() {
+    let mut model = Model::untrained(&ModelConfig::preset("nano-daily").unwrap(), 1).unwrap();
+    let before = model.clone();
+    let len = model.federated_len();
+    assert!(model.set_federated(&vec![0.0; len - 1]).is_err());
+    assert!(model.set_federated(&vec![f32::NAN; len]).is_err());
+    assert_eq!(model, before);
+    model.set_federated(&vec![0.5; len]).unwrap();
+    assert_eq!(model.federated(), vec![0.5; len]);
+}
+
+#[test]
+fn an_unknown_preset_lists_the_known() {
+    let error = ModelConfig::preset("giant").unwrap_err().to_string();
+    assert!(error.contains("nano-daily"), "{error}");
+}
+
+#[test]
+fn shipped_warm_starts_are_models_of_their_preset_and_were_trained() {
+    for preset in ["nano-daily", "nano-weekly", "nano-weekly-long"] {
+        let snapshot = assets::warm_start(preset).unwrap();
+        assert!(snapshot.to_bytes().len() < 1 << 20, "{preset} is larger than 1 MB");
+        let model = Model::from_snapshot(&snapshot).unwrap();
+        assert_eq!(model.config(), &ModelConfig::preset(preset).unwrap());
+        // Trained means: dearer products sell less, and the output layer has left zero.
+        let untrained = Model::untrained(model.config(), 1).unwrap();
+        assert_ne!(model.federated(), untrained.federated());
+        let windows = example::windows(model.config(), 1, 1);
+        let with_price = |log_price: f32| {
+            let mut window = windows[0].clone();
+            window.known.iter_mut().for_each(|channels| *channels = [0.0; 12]);
+            window.known[model.config().context..].iter_mut().for_each(|channels| channels[2] = log_price);
+            let weights = Weights::shared(&model, &device());
+            let batch = Batch::plain(model.config(), [&window], &device()).unwrap();
+            floats(forward(model.config(), &weights, &batch)).iter().sum::<f32>()
+        };
+        assert!(with_price(0.3) < with_price(0.0) && with_price(0.0) < with_price(-0.3), "{preset}");
+    }
+    assert!(matches!(assets::warm_start("small-daily"), Err(ModelError::NoWarmStart(_))));
+}

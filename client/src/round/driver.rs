@@ -1,0 +1,449 @@
+//! Rounds, one after the other, until the federation's schedule ends.
+//!
+//! The order of writing and sending, and what a crash between two lines would mean:
+//!
+//! 1. the pre-key's secret is taken off the disk — crash: the key is burnt, the round missed;
+//! 2. key shares are sent;
+//! 3. gradients are summed, rounded, noised, masked, all in memory — crash: nothing has left;
+//! 4. the charge is fsynced into the own ledger — crash: overcharged, the round abandoned;
+//! 5. charge and masked update are sent — crash: charged, the server has it whole or not at all; it is never
+//!    computed again, so the same data never leave with fresh noise;
+//! 6. the unmasking answer is fsynced, then sent — crash: it is not sent again in another form, since the round
+//!    cannot be resumed: its states live in memory only.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use forecastle_crypto::{
+    dp::{
+        filter::{self, MerchantPolicy, Refusal},
+        noise::{ExactSampler, NoiseSource},
+        plan::PrivacyPlan,
+    },
+    entropy::SystemEntropy,
+    identity::{Sha256Digest, Signature, SigningKey, VerifyingKey, sha256},
+    ledger::entry::{Charge, NoiseMode, Sampler, SignedCharge},
+    secagg::{
+        messages::{DeliveredShares, MaskedUpdateHeader, SurvivorSet, UnmaskRequest},
+        offer::{SignedOffer, VerifiedOffer},
+        participant::AdvertisingKeys,
+    },
+};
+use forecastle_proto::{model::ModelSnapshot, round::await_offer_response::Answer};
+
+use super::{
+    event::RoundEvent,
+    exchange::{Awaited, Exchange, Outcome},
+    prekeys::{PrekeyError, PrekeyStore, READY},
+    terms::{self, Agreed, TermsError},
+};
+use crate::{
+    durable::{self, Access, DiskError},
+    federation::{
+        connection::{CallError, Connection},
+        home::{Home, HomeError, Membership},
+        log_copy::{LogCopy, LogError},
+        own_ledger::OwnLedger,
+    },
+};
+
+/// What one merchant computes in a round: the sum of its sampled series' clipped gradients.
+///
+/// Implementations hold the merchant's data; they draw a fresh Poisson sample at every call.
+pub trait LocalStep: Send {
+    /// Sum over the sampled series of gradients of the loss at `model`, each clipped to the plan's C;
+    /// `[d]` in layout order.
+    ///
+    /// # Errors
+    /// A sentence without personal data.
+    fn gradient_sum(&mut self, model: &ModelSnapshot) -> Result<Vec<f64>, String>;
+}
+
+/// How to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainOptions {
+    /// Stop after one round that this merchant took part in.
+    pub once: bool,
+    /// How long a server that does not answer is tried.
+    pub patience: Duration,
+}
+
+/// Why training stopped before the schedule ended.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The server does not answer, or refuses.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The federation's log is not believed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The state folder.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The privacy filter.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Pre-keys.
+    #[error(transparent)]
+    Prekey(#[from] PrekeyError),
+    /// The local step failed.
+    #[error("this merchant's training step failed: {0}; nothing was sent")]
+    Step(String),
+    /// The model of the server is not the one in the log.
+    #[error("model {version} of the server is not the one the federation's log names; training stops, tell the operator and the other merchants")]
+    ForeignModel {
+        /// Which version.
+        version: u64,
+    },
+}
+
+impl From<DiskError> for TrainError {
+    fn from(error: DiskError) -> Self {
+        Self::Home(error.into())
+    }
+}
+
+/// Why one round went on without this merchant; the next one may be fine.
+enum Missed {
+    /// In words.
+    Round(String),
+    /// Training cannot go on.
+    Stop(TrainError),
+}
+
+impl<E: Into<TrainError>> From<E> for Missed {
+    fn from(error: E) -> Self {
+        match error.into() {
+            // The round is gone, the server restarted or went on: the next round begins afresh.
+            TrainError::Call(e @ (CallError::Gone(_) | CallError::Refused(_))) => Self::Round(e.to_string()),
+            other => Self::Stop(other),
+        }
+    }
+}
+
+/// A merchant that takes part in rounds.
+pub struct Participant {
+    home: Home,
+    membership: Membership,
+    plan: PrivacyPlan,
+    plan_sha256: Sha256Digest,
+    policy: MerchantPolicy,
+    identity: Arc<SigningKey>,
+    exchange: Exchange,
+    log: LogCopy,
+    ledger: OwnLedger,
+    prekeys: PrekeyStore,
+    step: Arc<Mutex<Box<dyn LocalStep>>>,
+    options: TrainOptions,
+}
+
+impl Participant {
+    /// Opens everything on disk; the network is not touched yet.
+    ///
+    /// # Errors
+    /// Where the state folder is not joined or damaged, or the plan is below the policy.
+    pub fn open(home: Home, step: Box<dyn LocalStep>, options: TrainOptions) -> Result<Self, TrainError> {
+        let membership = home.membership()?;
+        let (plan, plan_sha256) = home.plan()?;
+        let policy = home.policy()?;
+        policy.accept(&plan)?;
+        let connection = Connection::open(&home, &membership)?;
+        Ok(Self {
+            identity: home.identity()?,
+            log: LogCopy::open(&home, &membership)?,
+            ledger: OwnLedger::open(home.path())?,
+            prekeys: PrekeyStore::open(&home)?,
+            exchange: Exchange::new(connection, options.patience),
+            step: Arc::new(Mutex::new(step)),
+            home,
+            membership,
+            plan,
+            plan_sha256,
+            policy,
+            options,
+        })
+    }
+
+    /// Takes part in rounds until the schedule ends (or once). Returns the version of the last model.
+    ///
+    /// # Errors
+    /// [`TrainError`]; run again, it goes on with the next round.
+    pub async fn train(&mut self, observe: &mut (dyn FnMut(RoundEvent) + Send)) -> Result<u64, TrainError> {
+        self.sync(observe).await?;
+        let restored = self.ledger.import_missing(&self.log)?;
+        if restored > 0 {
+            self.prekeys.burn()?;
+            observe(RoundEvent::Restored { charges: restored });
+        }
+        self.refill(restored > 0).await?;
+        let mut after_round = self.last_charged().map_or(0, |(_, round)| round);
+        loop {
+            match self.exchange.await_offer(after_round).await? {
+                Answer::Pending(pending) => observe(RoundEvent::Waiting { present: pending.present }),
+                Answer::Finished(finished) => {
+                    self.sync(observe).await?;
+                    self.adopt_model(finished.model_version).await?;
+                    observe(RoundEvent::Finished { model_version: finished.model_version });
+                    return Ok(finished.model_version);
+                }
+                Answer::Offer(offer) => {
+                    self.sync(observe).await?;
+                    let offer = match open(offer, &self.membership.server_key) {
+                        Ok(offer) => offer,
+                        Err(reason) => {
+                            // Whatever round it claims to be: ask for a later one.
+                            after_round += 1;
+                            observe(RoundEvent::Missed { round: after_round, reason });
+                            continue;
+                        }
+                    };
+                    let round = offer.terms().round;
+                    after_round = after_round.max(round);
+                    match self.take_part(offer, observe).await {
+                        Ok(model_version) => {
+                            observe(RoundEvent::Published { round, model_version });
+                            if self.options.once {
+                                return Ok(model_version);
+                            }
+                        }
+                        Err(Missed::Round(reason)) => observe(RoundEvent::Missed { round, reason }),
+                        Err(Missed::Stop(error)) => return Err(error),
+                    }
+                    self.refill(false).await?;
+                }
+            }
+        }
+    }
+
+    /// ε charged so far for the plan's period, and the cap.
+    ///
+    /// # Errors
+    /// Where the accountant refuses.
+    pub fn spent(&self) -> Result<(f64, f64), Refusal> {
+        let charges = self.ledger.charges();
+        let epsilon = filter::spent(charges.iter().map(|c| &c.event), self.plan.privacy.delta)?;
+        Ok((epsilon, self.plan.privacy.epsilon_cap.min(self.policy.epsilon_max)))
+    }
+
+    async fn take_part(
+        &mut self,
+        offer: VerifiedOffer,
+        observe: &mut (dyn FnMut(RoundEvent) + Send),
+    ) -> Result<u64, Missed> {
+        let offered_at = tokio::time::Instant::now();
+        let terms = offer.terms().clone();
+        let (version, _) = self.log.latest_model().ok_or_else(|| {
+            CallError::Answer("the federation's log names no model".into())
+        })?;
+        let model = self.adopt_model(version).await?;
+        let agreed = Agreed {
+            plan: &self.plan,
+            plan_sha256: self.plan_sha256,
+            policy: &self.policy,
+            log: &self.log,
+            federation: &self.membership.federation,
+            model: &model,
+            charged: self.last_charged(),
+        };
+        terms::check(&offer, &agreed).map_err(|e: TermsError| Missed::Round(e.to_string()))?;
+        let own = offer
+            .number_of(&self.membership.merchant)
+            .and_then(|n| offer.entry(n))
+            .ok_or_else(|| Missed::Round("the round does not name this merchant".into()))?
+            .bundle
+            .clone();
+        observe(RoundEvent::Started { round: terms.round, cohort: offer.roster().len() });
+        let sid = offer.sid();
+        let sid_bytes = sid.0.as_bytes().to_vec();
+        let grid = offer.grid();
+
+        let secret = match self.prekeys.take(&own) {
+            Ok(secret) => secret,
+            Err(PrekeyError::Unknown | PrekeyError::Foreign) => {
+                return Err(Missed::Round("its pre-key was burnt; a later round has a fresh one".into()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let misbehaved = |e: forecastle_crypto::secagg::error::ParticipantError| Missed::Round(e.to_string());
+        let state = AdvertisingKeys::new(self.membership.merchant.clone(), self.identity.clone(), secret)
+            .accept(offer)
+            .map_err(misbehaved)?;
+        let mut entropy = SystemEntropy::new();
+        let (state, shares) = state.share_keys(&mut entropy).map_err(misbehaved)?;
+        self.exchange.share_keys(&sid_bytes, shares.encode()).await?;
+
+        // The gradients do not depend on the others' shares: both are waited for at once.
+        let step = self.step.clone();
+        let gradients = tokio::task::spawn_blocking(move || {
+            let mut step = step.lock().map_err(|_| "an earlier step ended badly".to_owned())?;
+            step.gradient_sum(&model)
+        });
+        let delivered = self.exchange.await_message(&sid_bytes, Awaited::Shares).await?.map_err(Missed::Round)?;
+        let sum = gradients
+            .await
+            .map_err(|e| TrainError::Step(e.to_string()))?
+            .map_err(TrainError::Step)?;
+        let delivered = DeliveredShares::decode(&delivered).map_err(|e| Missed::Round(e.to_string()))?;
+        let mut noise = ExactSampler::new().map_err(|e| TrainError::Step(e.to_string()))?;
+        let noised = grid
+            .quantize(&sum)
+            .map_err(|e| TrainError::Step(e.to_string()))?
+            .with_noise(&mut noise, terms.variance_local)
+            .map_err(|e| TrainError::Step(e.to_string()))?;
+        let (state, update) = state.mask(delivered, noised).map_err(misbehaved)?;
+
+        let earlier = self.ledger.charges();
+        let charge = self.charge(&terms, sid.0, update.sha256(), noise.name(), earlier.len())?;
+        let admission = filter::admit(&earlier, &charge, self.plan.rounds.count, &self.policy)?;
+        let signed = SignedCharge::sign(charge, &self.identity);
+        self.ledger.record(signed.clone())?;
+        observe(RoundEvent::Charged {
+            round: terms.round,
+            epsilon: admission.epsilon_after,
+            cap: self.plan.privacy.epsilon_cap.min(self.policy.epsilon_max),
+        });
+        tokio::time::sleep_until(offered_at + Duration::from_millis(self.plan.rounds.submit_after_ms)).await;
+        let header = MaskedUpdateHeader { sid, len: update.bytes().len() as u64, sha256: update.sha256() };
+        self.exchange.send_masked_update(&sid_bytes, &header, &signed, &update).await?;
+        drop(update);
+
+        let survivors = self.exchange.await_message(&sid_bytes, Awaited::Survivors).await?.map_err(Missed::Round)?;
+        let survivors = SurvivorSet::decode(&survivors).map_err(|e| Missed::Round(e.to_string()))?;
+        let (state, signature) = state.confirm(survivors).map_err(misbehaved)?;
+        self.exchange.confirm(&sid_bytes, signature.encode()).await?;
+
+        let request =
+            self.exchange.await_message(&sid_bytes, Awaited::UnmaskRequest).await?.map_err(Missed::Round)?;
+        let request = UnmaskRequest::decode(&request).map_err(|e| Missed::Round(e.to_string()))?;
+        let answered = state.unmask(request.clone()).map_err(misbehaved)?;
+        let folder = self.home.path().join("answers");
+        durable::create_private_folder(&folder)?;
+        let kept = folder.join(format!("{}.answer", sid.0));
+        durable::write(&kept, &answered.to_bytes(), Access::Secret)?;
+        let response = answered.answer(&request).map_err(misbehaved)?;
+        self.exchange.unmask(&sid_bytes, response.encode()).await?;
+
+        let outcome = self.exchange.await_outcome(&sid_bytes).await?;
+        durable::remove(&kept)?;
+        match outcome {
+            Outcome::Published { model_version } => {
+                self.sync(observe).await?;
+                self.adopt_model(model_version).await?;
+                Ok(model_version)
+            }
+            Outcome::Ended { reason } => Err(Missed::Round(reason)),
+        }
+    }
+
+    fn charge(
+        &self,
+        terms: &forecastle_crypto::secagg::offer::RoundTerms,
+        sid: Sha256Digest,
+        masked_sha256: Sha256Digest,
+        noise_source: &str,
+        charged_before: usize,
+    ) -> Result<Charge, TrainError> {
+        let plan = &self.plan;
+        let as_step = |e: &dyn std::fmt::Display| TrainError::Step(e.to_string());
+        let multiplier = plan.effective_noise_multiplier(terms.dimension).map_err(|e| as_step(&e))?;
+        Ok(Charge {
+            merchant: self.membership.merchant.clone(),
+            run: terms.run,
+            round: terms.round,
+            sid,
+            plan_sha256: self.plan_sha256,
+            unit: plan.privacy.unit,
+            relation: plan.relation(),
+            bounds: plan.bounds,
+            period_start: plan.rounds.period_start,
+            period_end: plan.rounds.period_end,
+            noise: NoiseMode::Distributed,
+            event: plan.step_event(multiplier).map_err(|e| as_step(&e))?,
+            clip: plan.step.clip,
+            units_per_clip: u64::from(plan.integers.units_per_clip),
+            noise_multiplier: plan.step.noise_multiplier,
+            variance_local: terms.variance_local,
+            survivors_min: plan.rounds.survivors_min,
+            colluders_assumed: plan.rounds.colluders_assumed,
+            sampling_rate: plan.step.sampling_rate,
+            sampler: Sampler::Poisson,
+            dimension: terms.dimension,
+            delta: plan.privacy.delta,
+            epsilon_cap: plan.privacy.epsilon_cap,
+            charged_before: u32::try_from(charged_before).unwrap_or(u32::MAX),
+            noise_source: noise_source.to_owned(),
+            software: concat!("forecastle ", env!("CARGO_PKG_VERSION")).to_owned(),
+            masked_sha256,
+            at_ms: now_ms(),
+        })
+    }
+
+    /// Brings the verified copy of the log up to date, trying a silent server again.
+    async fn sync(&mut self, observe: &mut (dyn FnMut(RoundEvent) + Send)) -> Result<(), TrainError> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            match self.log.sync(self.exchange.connection()).await {
+                Ok(_) => return Ok(()),
+                Err(e) if e.is_transient() && begun.elapsed() < self.options.patience => {
+                    observe(RoundEvent::Reconnecting { reason: e.to_string() });
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// The model of `version`, from disk or from the server, verified against the log.
+    async fn adopt_model(&self, version: u64) -> Result<ModelSnapshot, TrainError> {
+        let digest = self.log.model_digest(version).ok_or(TrainError::ForeignModel { version })?;
+        if let Some((held, model)) = self.home.current_model()?
+            && held == version
+            && model.digest() == digest
+        {
+            return Ok(model);
+        }
+        let bytes = self.exchange.model(version).await?;
+        if sha256(&bytes) != digest {
+            return Err(TrainError::ForeignModel { version });
+        }
+        let model = ModelSnapshot::from_bytes(&bytes).map_err(HomeError::from)?;
+        self.home.store_model(version, &bytes)?;
+        Ok(model)
+    }
+
+    async fn refill(&self, replace: bool) -> Result<(), TrainError> {
+        let mut ready = self.exchange.upload_prekeys(Vec::new(), replace).await?;
+        if ready < READY / 2 {
+            let bundles = self.prekeys.make(
+                READY - ready,
+                &self.membership.merchant,
+                &self.identity,
+                &mut SystemEntropy::new(),
+            )?;
+            let bundles =
+                bundles.iter().map(|b| serde_json::to_vec(b).expect("a bundle always serialises")).collect();
+            ready = self.exchange.upload_prekeys(bundles, false).await?;
+        }
+        tracing::debug!("{ready} pre-keys ready");
+        Ok(())
+    }
+
+    fn last_charged(&self) -> Option<(u64, u64)> {
+        self.ledger.charges().iter().map(|c| (c.run, c.round)).max()
+    }
+}
+
+fn open(offer: forecastle_proto::round::SignedOffer, key: &VerifyingKey) -> Result<VerifiedOffer, String> {
+    let signature: [u8; 64] =
+        offer.signature.try_into().map_err(|_| "the offer's signature is not 64 bytes long".to_owned())?;
+    SignedOffer { bytes: offer.offer, signature: Signature::from_bytes(signature) }
+        .open(key)
+        .map_err(|e| e.to_string())
+}
+
+/// Unix time in milliseconds.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}

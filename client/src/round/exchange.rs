@@ -1,0 +1,284 @@
+//! The calls of one round, each with its retries.
+//!
+//! Every call may be repeated: the server takes the same bytes again without effect. A server that does not
+//! answer is asked again, more slowly each time, until the patience is used up.
+
+use std::time::{Duration, Instant};
+
+use forecastle_crypto::{
+    ledger::entry::SignedCharge,
+    secagg::{messages::MaskedUpdateHeader, participant::MaskedUpdate},
+};
+use forecastle_proto::{
+    limits::{CHUNK_BYTES, WAIT_MS_MAX},
+    model_service::GetModelRequest,
+    model::MODEL_BYTES_MAX,
+    round::{
+        AwaitMessageResponse, AwaitOfferRequest, MaskedUpdateBytes, MaskedUpdateChunk, MaskedUpdateStart,
+        ParticipantMessage, RoundCall, UploadPrekeysRequest, await_message_response, await_offer_response,
+        await_outcome_response, masked_update_chunk,
+    },
+};
+use tonic::Status;
+
+use crate::federation::connection::{CallError, Connection, call, stream};
+
+/// What the server holds a participant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Key shares of the others.
+    Shares,
+    /// The survivor set.
+    Survivors,
+    /// The unmask request.
+    UnmaskRequest,
+}
+
+/// The end of a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A model was published.
+    Published {
+        /// Its version.
+        model_version: u64,
+    },
+    /// The round went on or ended without this merchant.
+    Ended {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The calls of a merchant to one server.
+#[derive(Clone)]
+pub struct Exchange {
+    connection: Connection,
+    patience: Duration,
+}
+
+impl Exchange {
+    /// Calls over `connection`; a server that does not answer is tried for `patience`.
+    pub fn new(connection: Connection, patience: Duration) -> Self {
+        Self { connection, patience }
+    }
+
+    /// The connection below.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Repeats `attempt` while the failure is transient and patience lasts.
+    async fn persistently<T, F>(&self, attempt: impl Fn(Connection) -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let begun = Instant::now();
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match attempt(self.connection.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(status) => {
+                    let error = self.connection.explain(status);
+                    if !error.is_transient() || begun.elapsed() + pause > self.patience {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+            }
+        }
+    }
+
+    /// Uploads pre-key bundles (JSON each); returns how many the server now holds ready.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn upload_prekeys(&self, bundles: Vec<Vec<u8>>, replace: bool) -> Result<u32, CallError> {
+        let request = UploadPrekeysRequest { bundles, replace };
+        self.persistently(|c| {
+            let request = request.clone();
+            async move { Ok(c.rounds().upload_prekeys(call(request)).await?.into_inner().prekeys_left) }
+        })
+        .await
+    }
+
+    /// Checks in for a round later than `after_round` and holds the line once.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn await_offer(&self, after_round: u64) -> Result<await_offer_response::Answer, CallError> {
+        self.persistently(|c| async move {
+            let request = AwaitOfferRequest { after_round, wait_ms: WAIT_MS_MAX };
+            let answer = c.rounds().await_offer(call(request)).await?.into_inner().answer;
+            answer.ok_or_else(|| Status::data_loss("an answer without content"))
+        })
+        .await
+    }
+
+    /// Sends one message of the round.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn share_keys(&self, sid: &[u8], message: Vec<u8>) -> Result<(), CallError> {
+        let request = ParticipantMessage { sid: sid.to_vec(), message };
+        self.persistently(|c| {
+            let request = request.clone();
+            async move { c.rounds().share_keys(call(request)).await.map(|_| ()) }
+        })
+        .await
+    }
+
+    /// Sends the consistency signature.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn confirm(&self, sid: &[u8], message: Vec<u8>) -> Result<(), CallError> {
+        let request = ParticipantMessage { sid: sid.to_vec(), message };
+        self.persistently(|c| {
+            let request = request.clone();
+            async move { c.rounds().confirm(call(request)).await.map(|_| ()) }
+        })
+        .await
+    }
+
+    /// Sends the unmasking answer.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn unmask(&self, sid: &[u8], message: Vec<u8>) -> Result<(), CallError> {
+        let request = ParticipantMessage { sid: sid.to_vec(), message };
+        self.persistently(|c| {
+            let request = request.clone();
+            async move { c.rounds().unmask(call(request)).await.map(|_| ()) }
+        })
+        .await
+    }
+
+    /// Waits for a message of the server. `Err` in the inner result says why the round is over for this merchant.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn await_message(&self, sid: &[u8], what: Awaited) -> Result<Result<Vec<u8>, String>, CallError> {
+        loop {
+            let answer = self
+                .persistently(|c| async move {
+                    let request = call(RoundCall { sid: sid.to_vec(), wait_ms: WAIT_MS_MAX });
+                    let mut rounds = c.rounds();
+                    let answer: AwaitMessageResponse = match what {
+                        Awaited::Shares => rounds.await_shares(request).await,
+                        Awaited::Survivors => rounds.await_survivors(request).await,
+                        Awaited::UnmaskRequest => rounds.await_unmask_request(request).await,
+                    }?
+                    .into_inner();
+                    answer.answer.ok_or_else(|| Status::data_loss("an answer without content"))
+                })
+                .await?;
+            match answer {
+                await_message_response::Answer::Message(bytes) => return Ok(Ok(bytes)),
+                await_message_response::Answer::Ended(ended) => return Ok(Err(ended.reason)),
+                await_message_response::Answer::Pending(_) => {}
+            }
+        }
+    }
+
+    /// Waits for the end of the round.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn await_outcome(&self, sid: &[u8]) -> Result<Outcome, CallError> {
+        loop {
+            let answer = self
+                .persistently(|c| async move {
+                    let request = call(RoundCall { sid: sid.to_vec(), wait_ms: WAIT_MS_MAX });
+                    let answer = c.rounds().await_outcome(request).await?.into_inner().answer;
+                    answer.ok_or_else(|| Status::data_loss("an answer without content"))
+                })
+                .await?;
+            match answer {
+                await_outcome_response::Answer::Published(p) => {
+                    return Ok(Outcome::Published { model_version: p.model_version });
+                }
+                await_outcome_response::Answer::Ended(e) => return Ok(Outcome::Ended { reason: e.reason }),
+                await_outcome_response::Answer::Pending(_) => {}
+            }
+        }
+    }
+
+    /// Uploads a masked update with its charge, in chunks, going on where an interrupted upload stopped.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn send_masked_update(
+        &self,
+        sid: &[u8],
+        header: &MaskedUpdateHeader,
+        charge: &SignedCharge,
+        update: &MaskedUpdate,
+    ) -> Result<(), CallError> {
+        let start = MaskedUpdateStart {
+            sid: sid.to_vec(),
+            header: header.encode(),
+            charge: serde_json::to_vec(charge).expect("a charge always serialises"),
+        };
+        let total = update.bytes().len() as u64;
+        let begun = Instant::now();
+        let mut held = 0;
+        loop {
+            let mut parts = vec![MaskedUpdateChunk { part: Some(masked_update_chunk::Part::Start(start.clone())) }];
+            let mut offset = held;
+            for chunk in update.bytes()[held as usize..].chunks(CHUNK_BYTES) {
+                let bytes = MaskedUpdateBytes { offset, data: chunk.to_vec().into() };
+                offset += chunk.len() as u64;
+                parts.push(MaskedUpdateChunk { part: Some(masked_update_chunk::Part::Bytes(bytes)) });
+            }
+            let sent =
+                self.connection.rounds().send_masked_update(stream(tokio_stream::iter(parts))).await;
+            match sent {
+                Ok(answer) if answer.get_ref().received == total => return Ok(()),
+                Ok(answer) => held = answer.get_ref().received.min(total),
+                Err(status) => {
+                    let error = self.connection.explain(status);
+                    if !error.is_transient() {
+                        return Err(error);
+                    }
+                    tracing::debug!("upload interrupted: {error}");
+                    held = self.upload_offset(sid).await?.min(total);
+                }
+            }
+            if begun.elapsed() > self.patience {
+                return Err(CallError::Unreachable {
+                    server: self.connection.server().to_owned(),
+                    why: "the upload did not complete".into(),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn upload_offset(&self, sid: &[u8]) -> Result<u64, CallError> {
+        self.persistently(|c| async move {
+            let request = call(RoundCall { sid: sid.to_vec(), wait_ms: 0 });
+            Ok(c.rounds().upload_offset(request).await?.into_inner().received)
+        })
+        .await
+    }
+
+    /// Downloads a published model file.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn model(&self, version: u64) -> Result<Vec<u8>, CallError> {
+        self.persistently(|c| async move {
+            let mut chunks = c.models().get(stream(GetModelRequest { version })).await?.into_inner();
+            let mut bytes = Vec::new();
+            while let Some(chunk) = chunks.message().await? {
+                if bytes.len() + chunk.data.len() > MODEL_BYTES_MAX {
+                    return Err(Status::out_of_range("a model file larger than accepted"));
+                }
+                bytes.extend_from_slice(&chunk.data);
+            }
+            Ok(bytes)
+        })
+        .await
+    }
+}

@@ -1,0 +1,98 @@
+use super::*;
+use crate::model::{ModelConfig, example};
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        context: 28,
+        horizon: 14,
+        d_model: 8,
+        heads: 2,
+        feedforward: 16,
+        ..ModelConfig::preset("nano-daily").unwrap()
+    }
+}
+
+/// Windows in which sales double whenever the promotion channel is set.
+fn promoted(config: &ModelConfig, count: usize, seed: u64) -> Vec<Window> {
+    let mut windows = example::windows(config, count, seed);
+    for window in &mut windows {
+        for (t, channels) in window.known.iter_mut().enumerate() {
+            *channels = [0.0; 12];
+            channels[4] = f32::from(u8::from(t % 5 < 2));
+        }
+        let known = window.known.clone();
+        let steps = window.past.iter_mut().chain(window.future.iter_mut());
+        for (y, channels) in steps.zip(known) {
+            *y *= 1.0 + channels[4];
+        }
+    }
+    windows
+}
+
+fn quick(subset: Subset) -> LocalTraining {
+    LocalTraining { subset, steps: 60, batch: 16, rate: 0.01, evaluate_every: 10, ..LocalTraining::fine_tuning(1) }
+}
+
+fn silent(_: &Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+#[test]
+fn it_learns_an_effect_that_the_start_does_not_know() {
+    let config = config();
+    let start = Model::untrained(&config, 1).unwrap();
+    let (train, validation) = (promoted(&config, 96, 1), promoted(&config, 64, 2));
+    let test = promoted(&config, 64, 3);
+    for subset in [Subset::Federated, Subset::All] {
+        let outcome = quick(subset).run(&start, &train, &validation, &mut silent).unwrap();
+        let before = weighted_quantile_loss(&start, &test).unwrap().unwrap();
+        let after = weighted_quantile_loss(&outcome.model, &test).unwrap().unwrap();
+        assert!(after < 0.97 * before, "{subset:?}: {before} to {after}");
+        assert!(outcome.steps > 0 && outcome.validation_after < outcome.validation_before);
+    }
+}
+
+#[test]
+fn the_federated_subset_leaves_the_encoder_alone() {
+    let config = config();
+    let start = Model::untrained(&config, 1).unwrap();
+    let windows = promoted(&config, 48, 1);
+    let outcome = quick(Subset::Federated).run(&start, &windows, &windows, &mut silent).unwrap();
+    let mut back = outcome.model.clone();
+    assert_ne!(outcome.model.federated(), start.federated());
+    back.set_federated(&start.federated()).unwrap();
+    assert_eq!(back, start);
+}
+
+#[test]
+fn equal_seeds_train_alike() {
+    let config = config();
+    let start = Model::untrained(&config, 1).unwrap();
+    let windows = promoted(&config, 48, 1);
+    let run = |seed| {
+        let training = LocalTraining { seed, ..quick(Subset::Federated) };
+        training.run(&start, &windows, &windows, &mut silent).unwrap().model
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn nothing_to_learn_from_or_to_choose_by_returns_the_start() {
+    let config = config();
+    let start = example::model(&config, 1);
+    let windows = promoted(&config, 4, 1);
+    for (train, validation) in [(&windows[..0], &windows[..]), (&windows[..], &windows[..0])] {
+        let outcome = quick(Subset::All).run(&start, train, validation, &mut silent).unwrap();
+        assert_eq!((outcome.model, outcome.steps), (start.clone(), 0));
+    }
+}
+
+#[test]
+fn it_stops_when_told_to() {
+    let config = config();
+    let start = Model::untrained(&config, 1).unwrap();
+    let windows = promoted(&config, 16, 1);
+    let error = quick(Subset::Federated).run(&start, &windows, &windows, &mut |_| ControlFlow::Break(())).unwrap_err();
+    assert!(matches!(error, LocalTrainingError::Cancelled { steps: 10 }));
+}

@@ -1,0 +1,21 @@
+//! Training: clipped gradients for private rounds, and plain training that never leaves the merchant.
+//!
+//! Two kinds of training share the network and nothing else. [`private`] yields a clipped gradient sum, to which
+//! the round adds noise before anything leaves. [`local`] and [`plain`] are ordinary training; their results
+//! stay at the merchant, because nothing bounds what they tell about a person.
+//!
+//! Left out on purpose: noise. It is drawn in integers by the cryptographic core, never by a tensor library.
+
+mod adamw;
+pub mod local;
+pub mod per_example;
+pub mod plain;
+pub mod private;
+pub mod sampler;
+
+pub use adamw::AdamW;
+pub use local::{LocalOutcome, LocalTraining, LocalTrainingError, Progress};
+pub use per_example::{GradientError, clipped_gradient_sum, clipped_gradients};
+pub use plain::{PlainError, Subset, Trainer, weighted_quantile_loss};
+pub use private::{PrivateStep, PrivateStepError, TrainingSeries};
+pub use sampler::{EntropyError, Sampling};

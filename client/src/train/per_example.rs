@@ -1,0 +1,174 @@
+//! Exact clipped gradients of privacy units.
+//!
+//! Each unit is one series: its windows are averaged, and the gradient of that average is clipped once to norm C.
+//! The federated parameters are copied once a unit along a leading axis, so that one backward pass of the sum of
+//! the losses leaves each unit's own gradient in its own copy. The encoder needs no tape here, as none of its
+//! parameters is federated.
+//!
+//! Invariants: a unit's gradient depends on that unit and the model alone; each clipped gradient has Euclidean
+//! norm at most C, computed in `f64`; a gradient that is not finite is refused, never clipped to something.
+//!
+//! When more parameters than the present few hundred become federated, the copies are to be replaced by
+//! book-keeping of layer inputs and output gradients (Bu et al. 2023) behind the same two functions.
+
+use burn::tensor::Gradients;
+
+use super::plain::floats;
+use crate::data::window::Window;
+use crate::model::{self, Batch, BatchError, Model, Weights};
+
+/// Units of one backward pass; bounds memory.
+const UNITS_PER_PASS: usize = 32;
+
+/// Why no gradient could be computed.
+#[derive(Debug, thiserror::Error)]
+pub enum GradientError {
+    /// A clipping norm that is not a positive number.
+    #[error("the clipping norm {0} is not a positive number")]
+    Clip(f64),
+    /// A window that does not fit the model.
+    #[error("unit {unit}: {source}")]
+    Window {
+        /// Which unit; counted from the first of the call.
+        unit: usize,
+        /// What is wrong with the window.
+        source: BatchError,
+    },
+    /// A gradient with an infinite or undefined coordinate.
+    #[error("unit {unit}: the gradient of `{parameter}` is not finite; leave the series out or repair its data")]
+    NotFinite {
+        /// Which unit.
+        unit: usize,
+        /// Where its gradient is not finite.
+        parameter: String,
+    },
+}
+
+/// Sum over units of their clipped gradients, `[federated_len]` in layout order.
+///
+/// `units`: the windows of each privacy unit; a unit without windows contributes zero. `clip`: the norm C. No units
+/// give the zero vector.
+///
+/// # Errors
+/// [`GradientError`] names the unit at fault.
+pub fn clipped_gradient_sum(model: &Model, units: &[Vec<Window>], clip: f64) -> Result<Vec<f64>, GradientError> {
+    let mut sum = vec![0.0; model.federated_len()];
+    each_clipped(model, units, clip, |gradient| {
+        for (total, g) in sum.iter_mut().zip(gradient) {
+            *total += g;
+        }
+    })?;
+    Ok(sum)
+}
+
+/// Clipped gradient of each unit, `[unit][federated_len]`: for a simulation that sums several merchants at once.
+///
+/// # Errors
+/// [`GradientError`] names the unit at fault.
+pub fn clipped_gradients(model: &Model, units: &[Vec<Window>], clip: f64) -> Result<Vec<Vec<f64>>, GradientError> {
+    let mut all = Vec::with_capacity(units.len());
+    each_clipped(model, units, clip, |gradient| all.push(gradient))?;
+    Ok(all)
+}
+
+fn each_clipped(
+    model: &Model,
+    units: &[Vec<Window>],
+    clip: f64,
+    mut take: impl FnMut(Vec<f64>),
+) -> Result<(), GradientError> {
+    if !(clip.is_finite() && clip > 0.0) {
+        return Err(GradientError::Clip(clip));
+    }
+    let rows = units.iter().map(Vec::len).max().unwrap_or(0);
+    if rows == 0 {
+        units.iter().for_each(|_| take(vec![0.0; model.federated_len()]));
+        return Ok(());
+    }
+    for (pass, units) in units.chunks(UNITS_PER_PASS).enumerate() {
+        let first = pass * UNITS_PER_PASS;
+        for (offset, mut gradient) in raw_gradients(model, units, rows, first)?.into_iter().enumerate() {
+            clip_to(&mut gradient, clip).map_err(|at| GradientError::NotFinite {
+                unit: first + offset,
+                parameter: federated_name(model, at),
+            })?;
+            take(gradient);
+        }
+    }
+    Ok(())
+}
+
+/// Gradients of the units before clipping, in one backward pass.
+fn raw_gradients(
+    model: &Model,
+    units: &[Vec<Window>],
+    rows: usize,
+    first: usize,
+) -> Result<Vec<Vec<f64>>, GradientError> {
+    let (device, config) = (model::device(), model.config());
+    let windows: Vec<Vec<&Window>> = units.iter().map(|u| u.iter().collect()).collect();
+    let batch = Batch::of_units(config, &windows, rows, &device).map_err(|source| {
+        let (BatchError::Extent { index, .. } | BatchError::NotFinite { index, .. }) = source;
+        GradientError::Window { unit: first + unit_of(units, index), source }
+    })?;
+    let weights = Weights::trained(model, units.len(), &device, |_, federated| federated);
+    let quantiles = model::forward(config, &weights, &batch);
+    let gradients = model::pinball_sum(&batch, quantiles).backward();
+    Ok(split(model, units.len(), &weights, &gradients))
+}
+
+/// Gradients of all copies, one vector a unit in layout order.
+fn split(model: &Model, units: usize, weights: &Weights, gradients: &Gradients) -> Vec<Vec<f64>> {
+    let mut all = vec![Vec::with_capacity(model.federated_len()); units];
+    for entry in model.layout().entries.iter().filter(|e| e.federated) {
+        match weights.get(&entry.name).grad(gradients) {
+            Some(copies) => {
+                let values = floats(copies);
+                for (unit, part) in all.iter_mut().zip(values.chunks_exact(entry.len())) {
+                    unit.extend(part.iter().map(|&g| f64::from(g)));
+                }
+            }
+            None => all.iter_mut().for_each(|unit| unit.extend(std::iter::repeat_n(0.0, entry.len()))),
+        }
+    }
+    all
+}
+
+/// Scales a vector down to norm `clip` where it is longer; `Err` holds the first coordinate that is not finite.
+fn clip_to(gradient: &mut [f64], clip: f64) -> Result<(), usize> {
+    if let Some(at) = gradient.iter().position(|g| !g.is_finite()) {
+        return Err(at);
+    }
+    // Coordinates come from f32, so their squares neither overflow nor vanish in f64.
+    let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+    if norm > clip {
+        // Rounding must not leave the norm above C.
+        let factor = clip / norm * (1.0 - 1e-12);
+        gradient.iter_mut().for_each(|g| *g *= factor);
+    }
+    Ok(())
+}
+
+fn unit_of(units: &[Vec<Window>], mut index: usize) -> usize {
+    for (unit, windows) in units.iter().enumerate() {
+        if index < windows.len() {
+            return unit;
+        }
+        index -= windows.len();
+    }
+    units.len()
+}
+
+fn federated_name(model: &Model, mut at: usize) -> String {
+    for entry in model.layout().entries.iter().filter(|e| e.federated) {
+        if at < entry.len() {
+            return entry.name.clone();
+        }
+        at -= entry.len();
+    }
+    String::from("?")
+}
+
+#[cfg(test)]
+#[path = "per_example_tests.rs"]
+mod tests;

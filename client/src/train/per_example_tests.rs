@@ -1,0 +1,175 @@
+use super::*;
+use crate::model::{ModelConfig, example};
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        context: 28,
+        horizon: 14,
+        d_model: 8,
+        heads: 2,
+        feedforward: 16,
+        ..ModelConfig::preset("nano-daily").unwrap()
+    }
+}
+
+/// Units of one to three windows each.
+fn units(config: &ModelConfig, count: usize) -> Vec<Vec<Window>> {
+    (0..count).map(|i| example::windows(config, 1 + i % 3, i as u64)).collect()
+}
+
+fn norm(v: &[f64]) -> f64 {
+    v.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// Each unit in a pass of its own, its gradient clipped after the fact.
+fn naive_sum(model: &Model, units: &[Vec<Window>], clip: f64) -> Vec<f64> {
+    let mut sum = vec![0.0; model.federated_len()];
+    for unit in units {
+        let mut raw = raw_gradients(model, std::slice::from_ref(unit), unit.len(), 0).unwrap().remove(0);
+        let factor = (clip / norm(&raw)).min(1.0);
+        raw.iter_mut().for_each(|g| *g *= factor);
+        sum.iter_mut().zip(&raw).for_each(|(s, g)| *s += g);
+    }
+    sum
+}
+
+fn assert_near(a: &[f64], b: &[f64], relative: f64) {
+    let difference: Vec<f64> = a.iter().zip(b).map(|(x, y)| x - y).collect();
+    assert!(norm(&difference) <= relative * norm(b), "{} of {}", norm(&difference), norm(b));
+}
+
+#[test]
+fn the_sum_equals_a_loop_over_the_units() {
+    let config = config();
+    let model = example::model(&config, 1);
+    let units = units(&config, UNITS_PER_PASS + 5);
+    for clip in [1e-3, 0.3, 1e6] {
+        let sum = clipped_gradient_sum(&model, &units, clip).unwrap();
+        assert_near(&sum, &naive_sum(&model, &units, clip), 1e-5);
+    }
+}
+
+#[test]
+fn a_single_window_works() {
+    let config = config();
+    let model = example::model(&config, 1);
+    let unit = vec![example::windows(&config, 1, 9)];
+    let sum = clipped_gradient_sum(&model, &unit, 1e6).unwrap();
+    assert_near(&sum, &naive_sum(&model, &unit, 1e6), 1e-5);
+    assert!(norm(&sum) > 0.0);
+}
+
+#[test]
+fn no_units_and_units_without_windows_give_zeros() {
+    let model = example::model(&config(), 1);
+    for units in [vec![], vec![vec![], vec![]]] {
+        let sum = clipped_gradient_sum(&model, &units, 1.0).unwrap();
+        assert_eq!(sum, vec![0.0; model.federated_len()]);
+    }
+}
+
+#[test]
+fn a_unit_without_targets_contributes_nothing() {
+    let config = config();
+    let model = example::model(&config, 1);
+    let mut units = units(&config, 3);
+    units[1].iter_mut().for_each(|w| w.future.fill(f32::NAN));
+    let each = clipped_gradients(&model, &units, 1.0).unwrap();
+    assert_eq!(each[1], vec![0.0; model.federated_len()]);
+    assert!(norm(&each[0]) > 0.0 && norm(&each[2]) > 0.0);
+}
+
+#[test]
+fn no_clipped_gradient_is_longer_than_the_clip() {
+    let config = config();
+    let model = example::model(&config, 1);
+    for clip in [1e-4, 0.05, 0.5] {
+        for gradient in clipped_gradients(&model, &units(&config, 9), clip).unwrap() {
+            assert!(norm(&gradient) <= clip, "{} exceeds {clip}", norm(&gradient));
+        }
+    }
+}
+
+#[test]
+fn changing_or_removing_a_unit_leaves_every_other_gradient_to_the_bit() {
+    let config = config();
+    let model = example::model(&config, 1);
+    let units = units(&config, 12);
+    let before = clipped_gradients(&model, &units, 0.2).unwrap();
+    let mut changed = units.clone();
+    changed[4] = example::windows(&config, 2, 777);
+    let after = clipped_gradients(&model, &changed, 0.2).unwrap();
+    for unit in (0..12).filter(|&u| u != 4) {
+        assert_eq!(before[unit], after[unit], "unit {unit}");
+    }
+    assert_ne!(before[4], after[4]);
+    let mut removed = units;
+    removed.remove(4);
+    let mut expected = before;
+    expected.remove(4);
+    assert_eq!(clipped_gradients(&model, &removed, 0.2).unwrap(), expected);
+}
+
+#[test]
+fn gradients_agree_with_finite_differences() {
+    let config = config();
+    let model = example::model(&config, 3);
+    let unit = example::windows(&config, 2, 5);
+    let loss = |federated: &[f32]| -> f64 {
+        let mut moved = model.clone();
+        moved.set_federated(federated).unwrap();
+        let device = model::device();
+        let batch = Batch::of_units(&config, &[unit.iter().collect()], 2, &device).unwrap();
+        let weights = Weights::shared(&moved, &device);
+        let losses = floats(model::window_losses(&batch, model::forward(&config, &weights, &batch)));
+        losses.iter().map(|&l| f64::from(l)).sum::<f64>() / 2.0
+    };
+    let gradient = clipped_gradients(&model, std::slice::from_ref(&unit), 1e9).unwrap().remove(0);
+    let start = model.federated();
+    // Along the gradient and along single coordinates; the pinball loss has kinks, so the steps are short.
+    let along = |direction: &[f64]| -> (f64, f64) {
+        let h = 2e-3 / norm(direction);
+        let at = |sign: f64| {
+            let moved: Vec<f32> =
+                start.iter().zip(direction).map(|(&v, d)| (f64::from(v) + sign * h * d) as f32).collect();
+            loss(&moved)
+        };
+        let slope: f64 = gradient.iter().zip(direction).map(|(g, d)| g * d).sum();
+        ((at(1.0) - at(-1.0)) / (2.0 * h), slope)
+    };
+    let (measured, slope) = along(&gradient);
+    assert!((measured - slope).abs() <= 0.02 * slope.abs(), "{measured} {slope}");
+    let largest = gradient.iter().map(|g| g.abs()).fold(0.0, f64::max);
+    for coordinate in (0..gradient.len()).step_by(7) {
+        let mut direction = vec![0.0; gradient.len()];
+        direction[coordinate] = 1.0;
+        let (measured, slope) = along(&direction);
+        assert!((measured - slope).abs() <= 0.03 * largest, "{coordinate}: {measured} {slope}");
+    }
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_is_refused_and_the_unit_named() {
+    let config = config();
+    let model = example::model(&config, 1);
+    let mut units = units(&config, 3);
+    // Finite inputs whose product with the weights overflows.
+    units[2][0].known.iter_mut().for_each(|channels| *channels = [f32::MAX; 12]);
+    match clipped_gradient_sum(&model, &units, 1.0) {
+        Err(GradientError::NotFinite { unit: 2, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    units[2][0].known[0][0] = f32::NAN;
+    match clipped_gradient_sum(&model, &units, 1.0) {
+        Err(GradientError::Window { unit: 2, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_clipping_norm_that_is_no_positive_number_is_refused() {
+    let model = example::model(&config(), 1);
+    for clip in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(clipped_gradient_sum(&model, &[], clip), Err(GradientError::Clip(_))));
+    }
+}

@@ -1,0 +1,366 @@
+//! Who says something: merchants' names, Ed25519 keys, and the digests that messages are known by.
+//!
+//! The invariant: no signature made for one purpose verifies for another. Every signing call names its context, and
+//! what is signed is `context ‖ 0x00 ‖ message`; contexts are constants of this workspace and hold no zero byte.
+//! Signatures are Ed25519 (RFC 8032) through ring.
+//!
+//! Left out on purpose: certificates and invitations, which belong to the transport that checks them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER_PERMISSIVE as HEX;
+use ring::rand::SystemRandom;
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// A merchant's name inside one federation: 1 to 64 characters out of `a-z`, `0-9` and `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MerchantId(String);
+
+/// Why a text is no merchant id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MerchantIdError {
+    /// Empty, or longer than 64 characters.
+    #[error("a merchant id has 1 to 64 characters, this one has {0}")]
+    Length(usize),
+    /// A character outside the alphabet.
+    #[error("a merchant id holds only a-z, 0-9 and '-', this one holds {0:?}")]
+    Character(char),
+}
+
+impl MerchantId {
+    /// The longest id, in characters.
+    pub const MAX_LENGTH: usize = 64;
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for MerchantId {
+    type Error = MerchantIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if let Some(character) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
+            return Err(MerchantIdError::Character(character));
+        }
+        if text.is_empty() || text.len() > Self::MAX_LENGTH {
+            return Err(MerchantIdError::Length(text.len()));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl FromStr for MerchantId {
+    type Err = MerchantIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<MerchantId> for String {
+    fn from(id: MerchantId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for MerchantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that should be the hexadecimal form of `N` bytes and is not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} hexadecimal digits, found {found:?}")]
+pub struct HexError {
+    expected: usize,
+    found: String,
+}
+
+pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
+    let refused = || HexError { expected: 2 * N, found: text.chars().take(2 * N + 8).collect() };
+    let bytes = HEX.decode(text.as_bytes()).map_err(|_| refused())?;
+    bytes.try_into().map_err(|_| refused())
+}
+
+macro_rules! hex_bytes {
+    ($type:ident, $length:literal) => {
+        impl $type {
+            /// The raw bytes.
+            pub const fn as_bytes(&self) -> &[u8; $length] {
+                &self.0
+            }
+
+            /// Wraps raw bytes.
+            pub const fn from_bytes(bytes: [u8; $length]) -> Self {
+                Self(bytes)
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+            }
+        }
+
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($type), "({})"), self)
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $crate::identity::HexError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                $crate::identity::parse_hex(text).map(Self)
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use hex_bytes;
+
+/// A SHA-256 digest (FIPS 180-4). Text form: 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sha256Digest(pub [u8; 32]);
+hex_bytes!(Sha256Digest, 32);
+
+impl Sha256Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        sha256(bytes)
+    }
+}
+
+/// SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> Sha256Digest {
+    let mut stream = Sha256Stream::new();
+    stream.update(bytes);
+    stream.finish()
+}
+
+/// SHA-256 of bytes that arrive piece by piece.
+#[derive(Clone)]
+pub struct Sha256Stream(ring::digest::Context);
+
+impl Sha256Stream {
+    /// An empty stream.
+    pub fn new() -> Self {
+        Self(ring::digest::Context::new(&ring::digest::SHA256))
+    }
+
+    /// Appends `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of everything appended.
+    pub fn finish(self) -> Sha256Digest {
+        let mut out = [0u8; 32];
+        out.copy_from_slice(self.0.finish().as_ref());
+        Sha256Digest(out)
+    }
+}
+
+impl Default for Sha256Stream {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A public Ed25519 key. Text form: 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VerifyingKey(pub [u8; 32]);
+hex_bytes!(VerifyingKey, 32);
+
+/// An Ed25519 signature. Text form: 128 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Signature(pub [u8; 64]);
+hex_bytes!(Signature, 64);
+
+/// A signature that does not verify under the key and the context it was checked with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not verify under key {key} in the context {context:?}")]
+pub struct BadSignature {
+    /// The key that was expected to have signed.
+    pub key: VerifyingKey,
+    /// What the signature should have been made for.
+    pub context: String,
+}
+
+impl VerifyingKey {
+    /// Checks that the holder of this key signed `message` for `context`.
+    ///
+    /// # Errors
+    /// [`BadSignature`] for a wrong key, context, message or a malformed signature.
+    pub fn verify(&self, context: &str, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {
+        self.verify_raw(&in_context(context, message), signature)
+            .map_err(|()| BadSignature { key: *self, context: context.to_owned() })
+    }
+
+    /// Checks a signature over exactly `message`, for formats that others defined and that bring their own
+    /// separation (C2SP signed notes).
+    pub(crate) fn verify_raw(&self, message: &[u8], signature: &Signature) -> Result<(), ()> {
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, &signature.0).map_err(|_| ())
+    }
+}
+
+/// Why a signing key could not be made or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SigningKeyError {
+    /// The operating system gave no random bytes.
+    #[error("no signing key could be made: {0}")]
+    Entropy(#[from] crate::entropy::EntropyUnavailable),
+    /// The stored bytes are no Ed25519 key.
+    #[error("the stored key is no Ed25519 key in PKCS#8 form ({0}); restore the key file from a backup or enrol again")]
+    Malformed(String),
+}
+
+/// A private Ed25519 key. It has no `Debug`, and its PKCS#8 form is wiped when it is dropped.
+pub struct SigningKey {
+    pair: Ed25519KeyPair,
+    pkcs8: Zeroizing<Vec<u8>>,
+}
+
+impl SigningKey {
+    /// A new key from the operating system's generator.
+    ///
+    /// # Errors
+    /// [`SigningKeyError::Entropy`] when there are no random bytes.
+    pub fn generate() -> Result<Self, SigningKeyError> {
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
+            .map_err(|_| SigningKeyError::Entropy(crate::entropy::EntropyUnavailable))?;
+        Self::from_pkcs8(document.as_ref())
+    }
+
+    /// Reads a key in PKCS#8 form, version 1 or 2 (RFC 8410, RFC 5958).
+    ///
+    /// # Errors
+    /// [`SigningKeyError::Malformed`] when the bytes are anything else.
+    pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, SigningKeyError> {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(bytes)
+            .map_err(|refused| SigningKeyError::Malformed(refused.to_string()))?;
+        Ok(Self { pair, pkcs8: Zeroizing::new(bytes.to_vec()) })
+    }
+
+    /// A key that anyone can recompute from `seed`, for tests and simulations.
+    ///
+    /// # Errors
+    /// [`SigningKeyError::Malformed`] never for 32 bytes; the type is shared with the other constructors.
+    pub fn danger_from_seed(seed: &[u8; 32]) -> Result<Self, SigningKeyError> {
+        // RFC 8410 §7: the fixed DER prefix of a version 1 key, then the 32 bytes.
+        const PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        let document = Zeroizing::new([PREFIX.as_slice(), seed].concat());
+        Self::from_pkcs8(&document)
+    }
+
+    /// The key in PKCS#8 form, for the owner's file (mode 0600).
+    pub fn to_pkcs8(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
+    /// The public half.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        let mut out = [0u8; 32];
+        out.copy_from_slice(self.pair.public_key().as_ref());
+        VerifyingKey(out)
+    }
+
+    /// Signs `message` for `context`. The context is a constant such as `"forecastle/consistency/v1"`.
+    pub fn sign(&self, context: &str, message: &[u8]) -> Signature {
+        self.sign_raw(&in_context(context, message))
+    }
+
+    /// Signs exactly `message`; see [`VerifyingKey::verify_raw`].
+    pub(crate) fn sign_raw(&self, message: &[u8]) -> Signature {
+        let mut out = [0u8; 64];
+        out.copy_from_slice(self.pair.sign(message).as_ref());
+        Signature(out)
+    }
+}
+
+fn in_context(context: &str, message: &[u8]) -> Vec<u8> {
+    debug_assert!(!context.is_empty() && !context.contains('\0'), "contexts are non-empty constants without a zero byte");
+    [context.as_bytes(), &[0], message].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_8032_test_1_signs_the_empty_message() {
+        let seed = parse_hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").expect("hex");
+        let key = SigningKey::danger_from_seed(&seed).expect("32 bytes");
+        let public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        assert_eq!(key.verifying_key().to_string(), public);
+        let expected = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
+        assert_eq!(key.sign_raw(b"").to_string(), expected);
+    }
+
+    #[test]
+    fn a_signature_is_bound_to_its_context_message_and_key() {
+        let key = SigningKey::generate().expect("entropy");
+        let other = SigningKey::generate().expect("entropy");
+        let signature = key.sign("forecastle/a", b"message");
+        let public = key.verifying_key();
+        assert!(public.verify("forecastle/a", b"message", &signature).is_ok());
+        assert!(public.verify("forecastle/b", b"message", &signature).is_err());
+        assert!(public.verify("forecastle/a", b"massage", &signature).is_err());
+        assert!(other.verifying_key().verify("forecastle/a", b"message", &signature).is_err());
+        // The boundary between context and message cannot be moved.
+        assert!(public.verify("forecastle/", b"amessage", &signature).is_err());
+    }
+
+    #[test]
+    fn a_key_survives_its_file() {
+        let key = SigningKey::generate().expect("entropy");
+        let again = SigningKey::from_pkcs8(key.to_pkcs8()).expect("its own bytes");
+        assert_eq!(key.verifying_key(), again.verifying_key());
+        assert!(SigningKey::from_pkcs8(&key.to_pkcs8()[..40]).is_err());
+    }
+
+    #[test]
+    fn merchant_ids_are_parsed_at_the_door() {
+        for good in ["a", "shop-7", &"x".repeat(64)] {
+            assert!(good.parse::<MerchantId>().is_ok(), "{good}");
+        }
+        assert_eq!("".parse::<MerchantId>(), Err(MerchantIdError::Length(0)));
+        assert_eq!("x".repeat(65).parse::<MerchantId>(), Err(MerchantIdError::Length(65)));
+        assert_eq!("Shop".parse::<MerchantId>(), Err(MerchantIdError::Character('S')));
+        assert_eq!("a/b".parse::<MerchantId>(), Err(MerchantIdError::Character('/')));
+        assert!(serde_json::from_str::<MerchantId>("\"../x\"").is_err());
+    }
+
+    #[test]
+    fn digests_are_hexadecimal_in_json() {
+        let digest = sha256(b"abc");
+        let json = "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"";
+        assert_eq!(serde_json::to_string(&digest).expect("json"), json);
+        assert_eq!(serde_json::from_str::<Sha256Digest>(json).expect("json"), digest);
+        assert!(serde_json::from_str::<Sha256Digest>("\"ba78\"").is_err());
+        let mut stream = Sha256Stream::new();
+        stream.update(b"a");
+        stream.update(b"bc");
+        assert_eq!(stream.finish(), digest);
+    }
+}

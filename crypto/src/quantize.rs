@@ -1,0 +1,492 @@
+//! From real-valued sums to integers modulo 2^b, and back.
+//!
+//! A merchant's *sum* of clipped gradients, in R^d, is scaled so that the clip norm C becomes s grid units, rounded
+//! once to the nearest integers, noised in integers, and reduced modulo 2^b. Everything after the rounding is exact,
+//! so privacy is argued about integers and not about floating point.
+//!
+//! # Sensitivity in units
+//! Let x and x′ be the sums over two neighbouring data sets and round(·) the nearest-integer map on the scaled sums.
+//! Each rounding moves every coordinate by at most 1/2, so
+//! ‖round(x) − round(x′)‖₂ ≤ ‖x − x′‖₂ + √d/2 + √d/2. The first term is at most s units when one clipped gradient
+//! comes or goes ([`Change::Removed`]: unit *series*) and 2s when one clipped gradient is exchanged for another
+//! ([`Change::Replaced`]: unit *customer*, each touched series). For the symmetric pair N(+jΔ/2) against N(−jΔ/2) of
+//! the customer unit that is s + √d/2 on either side. When one change touches j series the true distance is
+//! 2sj + √d, since the sum is rounded once; charging j·(2s + √d) is larger, and lets j enter the accountant as a
+//! factor of one sensitivity. [`Grid::rounding_cost`] says how much noise the rounding costs.
+//!
+//! The rounding is exact although it starts from floating point: the scale is *defined* as the f64 nearest to s/C,
+//! and the product with it is corrected at ties by its exact remainder. That the sum itself was accumulated in
+//! floating point is the caller's matter; the tests of the training code bound it.
+//!
+//! Left out on purpose: conditional (stochastic) rounding and rotation, which trade bits for a larger sensitivity.
+
+mod packing;
+
+pub use packing::UnpackError;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::dp::noise::{NoiseError, NoiseSource, Variance};
+
+/// The largest magnitude of a rounded coordinate, in units; beyond it f64 could not hold the scaled value finely.
+const MAX_UNITS: f64 = (1u64 << 50) as f64;
+
+/// How real values map to integers modulo 2^b: the same for every participant of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "GridFields")]
+pub struct Grid {
+    dimension: u32,
+    bits: u8,
+    units_per_clip: u64,
+    clip: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GridFields {
+    dimension: u32,
+    bits: u8,
+    units_per_clip: u64,
+    clip: f64,
+}
+
+impl TryFrom<GridFields> for Grid {
+    type Error = GridError;
+
+    fn try_from(fields: GridFields) -> Result<Self, GridError> {
+        Self::new(fields.dimension, fields.bits, fields.units_per_clip, fields.clip)
+    }
+}
+
+/// Why a grid cannot exist.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum GridError {
+    /// No coordinates, or more than [`Grid::MAX_DIMENSION`].
+    #[error("the dimension must lie between 1 and {max}, not {0}", max = Grid::MAX_DIMENSION)]
+    Dimension(u32),
+    /// A modulus outside the supported range.
+    #[error("the modulus must have between {min} and {max} bits, not {0}", min = Grid::MIN_BITS, max = Grid::MAX_BITS)]
+    Bits(u8),
+    /// No units per clip norm, or so many that sums would not fit.
+    #[error("units per clip must lie between 1 and {max}, not {0}", max = Grid::MAX_UNITS_PER_CLIP)]
+    UnitsPerClip(u64),
+    /// A clip norm that is no positive finite number.
+    #[error("the clip norm must be a positive finite number, not {0}")]
+    Clip(f64),
+    /// The values to carry need more bits than a residue has.
+    #[error("sums of up to {max_abs_sum_units} units under noise of {noise_std_units} units need more than {max} bits; use a coarser grid", max = Grid::MAX_BITS)]
+    NeedsMoreBits {
+        /// The largest sum without noise, in units.
+        max_abs_sum_units: f64,
+        /// The standard deviation of the whole noise, in units.
+        noise_std_units: f64,
+    },
+}
+
+/// Why a vector could not be rounded.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum QuantizeError {
+    /// The vector has another length than the grid.
+    #[error("expected {expected} coordinates, found {found}")]
+    Dimension {
+        /// The grid's dimension.
+        expected: usize,
+        /// The vector's length.
+        found: usize,
+    },
+    /// Infinite or not a number: training has diverged, and the update must not leave.
+    #[error("coordinate {coordinate} of the update is {value}; nothing was rounded")]
+    NotFinite {
+        /// The coordinate's index, from 0.
+        coordinate: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// Contributions on different grids have no common sum.
+    #[error("the contribution was rounded on another grid than the sum's")]
+    OtherGrid,
+    /// Too large to be represented; a clipped sum never is.
+    #[error("coordinate {coordinate} of the update is {value}, more than 2^50 grid units; was it clipped?")]
+    TooLarge {
+        /// The coordinate's index, from 0.
+        coordinate: usize,
+        /// Its value.
+        value: f64,
+    },
+}
+
+/// What neighbouring data sets change in a sum of clipped gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// One clipped gradient is there or is not: ℓ₂ distance C.
+    Removed,
+    /// One clipped gradient is exchanged for another: ℓ₂ distance 2C.
+    Replaced,
+}
+
+impl Grid {
+    /// The smallest modulus, in bits.
+    pub const MIN_BITS: u8 = 8;
+    /// The largest modulus, in bits.
+    pub const MAX_BITS: u8 = 62;
+    /// The largest number of coordinates.
+    pub const MAX_DIMENSION: u32 = 1 << 28;
+    /// The finest grid.
+    pub const MAX_UNITS_PER_CLIP: u64 = 1 << 40;
+
+    /// A grid of `dimension` coordinates modulo 2^`bits` on which the clip norm `clip` is `units_per_clip` units.
+    ///
+    /// # Errors
+    /// [`GridError`] names the argument that is out of range.
+    pub fn new(dimension: u32, bits: u8, units_per_clip: u64, clip: f64) -> Result<Self, GridError> {
+        if dimension == 0 || dimension > Self::MAX_DIMENSION {
+            return Err(GridError::Dimension(dimension));
+        }
+        if !(Self::MIN_BITS..=Self::MAX_BITS).contains(&bits) {
+            return Err(GridError::Bits(bits));
+        }
+        if units_per_clip == 0 || units_per_clip > Self::MAX_UNITS_PER_CLIP {
+            return Err(GridError::UnitsPerClip(units_per_clip));
+        }
+        let scale = units_per_clip as f64 / clip;
+        if !(clip.is_finite() && clip > 0.0 && scale.is_normal()) {
+            return Err(GridError::Clip(clip));
+        }
+        Ok(Self { dimension, bits, units_per_clip, clip })
+    }
+
+    /// d, the number of coordinates.
+    pub fn dimension(&self) -> usize {
+        self.dimension as usize
+    }
+
+    /// b, the width of the modulus.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// s, the clip norm in units.
+    pub fn units_per_clip(&self) -> u64 {
+        self.units_per_clip
+    }
+
+    /// C, the clip norm in the gradient's own scale.
+    pub fn clip(&self) -> f64 {
+        self.clip
+    }
+
+    /// The gradient's own scale per unit, C/s.
+    pub fn unit(&self) -> f64 {
+        1.0 / self.scale()
+    }
+
+    /// Units per 1.0 of the gradient.
+    fn scale(&self) -> f64 {
+        self.units_per_clip as f64 / self.clip
+    }
+
+    /// 2^b − 1.
+    fn modulus_mask(&self) -> u64 {
+        (1 << self.bits) - 1
+    }
+
+    /// The ℓ₂ sensitivity of the rounded sum in units: s + √d or 2s + √d, rounded up. The module's text holds the
+    /// argument.
+    pub fn sensitivity_units(&self, change: Change) -> f64 {
+        // The scale is s/C rounded once, so C is s·(1 ± 2^-53) units; 2^-50 covers that and this sum's own rounding.
+        let exact = self.clip_units(change) + f64::from(self.dimension).sqrt();
+        exact * (1.0 + 2f64.powi(-50))
+    }
+
+    /// The factor ≥ 1 by which rounding enlarges the sensitivity, and with it the noise for the same privacy.
+    pub fn rounding_cost(&self, change: Change) -> f64 {
+        self.sensitivity_units(change) / self.clip_units(change)
+    }
+
+    fn clip_units(&self, change: Change) -> f64 {
+        let factor = match change {
+            Change::Removed => 1.0,
+            Change::Replaced => 2.0,
+        };
+        factor * self.units_per_clip as f64
+    }
+
+    /// Rounds a sum of clipped gradients `[d]` to integers `[d]`, each to the nearest (ties away from zero).
+    ///
+    /// # Errors
+    /// [`QuantizeError`] names the coordinate that is not finite or too large.
+    pub fn round_sum(&self, sum: &[f64]) -> Result<Vec<i64>, QuantizeError> {
+        if sum.len() != self.dimension() {
+            return Err(QuantizeError::Dimension { expected: self.dimension(), found: sum.len() });
+        }
+        let scale = self.scale();
+        sum.iter().enumerate().map(|(coordinate, &value)| round(value, scale, coordinate)).collect()
+    }
+
+    /// [`Grid::round_sum`], kept together with its grid until noise is added.
+    ///
+    /// # Errors
+    /// As [`Grid::round_sum`].
+    pub fn quantize(&self, sum: &[f64]) -> Result<QuantizedUpdate, QuantizeError> {
+        Ok(QuantizedUpdate { grid: *self, units: Zeroizing::new(self.round_sum(sum)?) })
+    }
+
+    /// The representative of `units` in `[0, 2^b)`.
+    pub fn to_residue(&self, units: i64) -> u64 {
+        units.cast_unsigned() & self.modulus_mask()
+    }
+
+    /// The representative of `residue` in `[−2^(b−1), 2^(b−1))`. Bits above b are ignored.
+    pub fn from_residue(&self, residue: u64) -> i64 {
+        let unused = 64 - u32::from(self.bits);
+        (residue << unused).cast_signed() >> unused
+    }
+
+    /// Residues `[d]` as centred integers in the gradient's own scale, `[d]`.
+    pub fn dequantize(&self, residues: &[u64]) -> Vec<f64> {
+        let scale = self.scale();
+        residues.iter().map(|&residue| self.from_residue(residue) as f64 / scale).collect()
+    }
+}
+
+fn round(value: f64, scale: f64, coordinate: usize) -> Result<i64, QuantizeError> {
+    if !value.is_finite() {
+        return Err(QuantizeError::NotFinite { coordinate, value });
+    }
+    let scaled = value * scale;
+    if scaled.abs() > MAX_UNITS {
+        return Err(QuantizeError::TooLarge { coordinate, value });
+    }
+    let mut nearest = scaled.round();
+    let offset = scaled - nearest; // exact: both are multiples of the same power of two, below 2^51
+    if offset.abs() > 0.499 {
+        // Near a tie the product's own rounding decides; the fused remainder makes it exact.
+        let remainder = value.mul_add(scale, -scaled);
+        if offset == 0.5 && remainder > 0.0 {
+            nearest += 1.0;
+        } else if offset == -0.5 && remainder < 0.0 {
+            nearest -= 1.0;
+        }
+    }
+    Ok(nearest as i64)
+}
+
+/// The bits needed so that no coordinate of any round's sum wraps around, but for probability 2^-40 over the run.
+///
+/// `max_abs_sum_units` bounds every coordinate of the un-noised sum over all participants, `noise_std_units` is the
+/// standard deviation of the *total* noise, both in units. A discrete Gaussian of parameter σ² is sub-Gaussian with
+/// variance proxy σ² (Canonne, Kamath, Steinke 2020, Corollary 17), and proxies of independent summands add. So one
+/// coordinate's noise exceeds z with probability at most 2·exp(−z²/2σ²); over d coordinates and T rounds the union
+/// bound gives 2dT·exp(−z²/2σ²) = 2^-40 at z = σ·√(2·ln(2^41·d·T)). The modulus must hold
+/// `max_abs_sum_units + z` on either side.
+///
+/// # Errors
+/// [`GridError::NeedsMoreBits`] when more than [`Grid::MAX_BITS`] would be needed, or an argument is negative or not
+/// finite.
+pub fn bits_needed(max_abs_sum_units: f64, noise_std_units: f64, dimension: u32, rounds: u32) -> Result<u8, GridError> {
+    let tail = (2.0 * (41.0 * std::f64::consts::LN_2 + f64::from(dimension.max(1)).ln() + f64::from(rounds.max(1)).ln())).sqrt();
+    let reach = max_abs_sum_units + noise_std_units * tail;
+    let needed = (Grid::MIN_BITS..=Grid::MAX_BITS).find(|&bits| reach < 2f64.powi(i32::from(bits) - 1) - 1.0);
+    match needed {
+        Some(bits) if max_abs_sum_units >= 0.0 && noise_std_units >= 0.0 => Ok(bits),
+        _ => Err(GridError::NeedsMoreBits { max_abs_sum_units, noise_std_units }),
+    }
+}
+
+/// A rounded sum without noise. Secret: no `Debug`, wiped on drop, and secure aggregation does not take it.
+pub struct QuantizedUpdate {
+    grid: Grid,
+    units: Zeroizing<Vec<i64>>,
+}
+
+impl QuantizedUpdate {
+    /// The grid it was rounded on.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// Adds discrete Gaussian noise of `variance` (units²) to every coordinate and reduces modulo 2^b.
+    ///
+    /// # Errors
+    /// [`NoiseError`] from the source; the update is then lost, and the round with it.
+    pub fn with_noise(mut self, source: &mut dyn NoiseSource, variance: Variance) -> Result<NoisedUpdate, NoiseError> {
+        source.add_discrete_gaussian(variance, &mut self.units)?;
+        Ok(self.danger_without_noise())
+    }
+
+    /// Reduces modulo 2^b without any noise. Right for plans whose noise went into every local step, and for tests;
+    /// elsewhere the sum over the survivors is released bare.
+    pub fn danger_without_noise(self) -> NoisedUpdate {
+        let residues = self.units.iter().map(|&units| self.grid.to_residue(units)).collect();
+        NoisedUpdate { grid: self.grid, residues: Zeroizing::new(residues) }
+    }
+}
+
+/// A merchant's contribution as it enters secure aggregation: residues `[d]` in `[0, 2^b)`. Its noise alone is only
+/// a share of what the round needs, so it is treated as secret too.
+pub struct NoisedUpdate {
+    grid: Grid,
+    residues: Zeroizing<Vec<u64>>,
+}
+
+impl NoisedUpdate {
+    /// The grid it lives on.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// The residues, `[d]`.
+    pub fn residues(&self) -> &[u64] {
+        &self.residues
+    }
+
+    pub(crate) fn into_residues(self) -> Zeroizing<Vec<u64>> {
+        self.residues
+    }
+}
+
+/// The plain sum of contributions modulo 2^b: what secure aggregation computes without seeing the summands.
+/// Simulations use it, since masks cancel exactly.
+pub struct ResidueSum {
+    grid: Grid,
+    residues: Vec<u64>,
+}
+
+impl ResidueSum {
+    /// The empty sum.
+    pub fn new(grid: Grid) -> Self {
+        Self { grid, residues: vec![0; grid.dimension()] }
+    }
+
+    /// Adds one contribution.
+    ///
+    /// # Errors
+    /// [`QuantizeError::OtherGrid`] when the contribution was rounded on another grid.
+    pub fn add(&mut self, update: &NoisedUpdate) -> Result<(), QuantizeError> {
+        if update.grid != self.grid {
+            return Err(QuantizeError::OtherGrid);
+        }
+        for (sum, residue) in self.residues.iter_mut().zip(update.residues.iter()) {
+            *sum = sum.wrapping_add(*residue) & self.grid.modulus_mask();
+        }
+        Ok(())
+    }
+
+    /// The sum's residues, `[d]`.
+    pub fn residues(&self) -> &[u64] {
+        &self.residues
+    }
+
+    /// The sum in the gradient's own scale, `[d]`.
+    pub fn dequantize(&self) -> Vec<f64> {
+        self.grid.dequantize(&self.residues)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn grid(dimension: u32, bits: u8) -> Grid {
+        Grid::new(dimension, bits, 1000, 0.5).expect("a valid grid")
+    }
+
+    #[test]
+    fn grids_out_of_range_are_refused_by_name() {
+        assert_eq!(Grid::new(0, 24, 1, 1.0), Err(GridError::Dimension(0)));
+        assert_eq!(Grid::new(1, 7, 1, 1.0), Err(GridError::Bits(7)));
+        assert_eq!(Grid::new(1, 63, 1, 1.0), Err(GridError::Bits(63)));
+        assert_eq!(Grid::new(1, 24, 0, 1.0), Err(GridError::UnitsPerClip(0)));
+        for clip in [0.0, -1.0, f64::INFINITY, 1e-320] {
+            assert_eq!(Grid::new(1, 24, 1, clip), Err(GridError::Clip(clip)));
+        }
+        assert!(matches!(Grid::new(1, 24, 1, f64::NAN), Err(GridError::Clip(_))));
+        assert!(serde_json::from_str::<Grid>(r#"{"dimension":0,"bits":24,"units_per_clip":1,"clip":1.0}"#).is_err());
+    }
+
+    #[test]
+    fn a_coordinate_that_is_not_finite_is_named() {
+        let grid = grid(3, 24);
+        assert!(matches!(grid.round_sum(&[0.0, f64::NAN, 0.0]), Err(QuantizeError::NotFinite { coordinate: 1, .. })));
+        assert!(matches!(grid.round_sum(&[0.0, 0.0, f64::INFINITY]), Err(QuantizeError::NotFinite { coordinate: 2, .. })));
+        assert!(matches!(grid.round_sum(&[1e300, 0.0, 0.0]), Err(QuantizeError::TooLarge { coordinate: 0, .. })));
+        assert!(matches!(grid.round_sum(&[0.0]), Err(QuantizeError::Dimension { expected: 3, found: 1 })));
+    }
+
+    #[test]
+    fn the_clip_norm_is_s_units() {
+        let grid = grid(4, 24);
+        assert_eq!(grid.round_sum(&[0.5, -0.5, 0.00025, -0.0002]).expect("finite"), vec![1000, -1000, 1, 0]);
+    }
+
+    #[test]
+    fn a_product_that_floating_point_moved_onto_a_tie_is_rounded_by_its_exact_value() {
+        // value·scale is a hair below n + 1/2, and the nearest f64 of the product is n + 1/2 itself.
+        let scale = 3.0;
+        let value = 0.5f64 / 3.0; // the nearest f64 to 1/6 lies below 1/6
+        assert_eq!(value * scale, 0.5);
+        assert!(value.mul_add(scale, -0.5) < 0.0);
+        assert_eq!(round(value, scale, 0).expect("finite"), 0);
+        assert_eq!(round(-value, scale, 0).expect("finite"), 0);
+        assert_eq!(round(0.5, 1.0, 0).expect("finite"), 1);
+    }
+
+    #[test]
+    fn bits_hold_the_sum_and_the_noise() {
+        // 10 rounds, d = 1000: z = σ·√(2·ln(2^41·10^4)) = σ·8.67…
+        let bits = bits_needed(100_000.0, 10_000.0, 1000, 10).expect("fits");
+        let z = (2.0 * (2f64.powi(41) * 1e4).ln()).sqrt();
+        assert!(100_000.0 + 10_000.0 * z < 2f64.powi(i32::from(bits) - 1));
+        assert!(100_000.0 + 10_000.0 * z >= 2f64.powi(i32::from(bits) - 2) - 1.0);
+        assert!(bits_needed(1e30, 1.0, 1, 1).is_err());
+        assert!(bits_needed(f64::NAN, 1.0, 1, 1).is_err());
+        assert!(bits_needed(-1.0, 1.0, 1, 1).is_err());
+    }
+
+    #[test]
+    fn rounding_costs_what_the_argument_says() {
+        let grid = Grid::new(10_000, 30, 10_000, 1.0).expect("a valid grid");
+        assert!((grid.sensitivity_units(Change::Removed) - 10_100.0).abs() < 1e-6);
+        assert!((grid.sensitivity_units(Change::Replaced) - 20_100.0).abs() < 1e-6);
+        assert!(grid.sensitivity_units(Change::Removed) > 10_100.0);
+        assert!((grid.rounding_cost(Change::Replaced) - 1.005).abs() < 1e-9);
+    }
+
+    proptest! {
+        #[test]
+        fn residues_and_units_are_inverse(bits in Grid::MIN_BITS..=Grid::MAX_BITS, raw in any::<i64>()) {
+            let grid = grid(1, bits);
+            let units = raw >> (64 - u32::from(bits));
+            prop_assert_eq!(grid.from_residue(grid.to_residue(units)), units);
+            prop_assert_eq!(grid.to_residue(raw), grid.to_residue(raw.wrapping_add(1 << bits)));
+        }
+
+        #[test]
+        fn rounding_moves_a_coordinate_by_at_most_half_a_unit(value in -1e3f64..1e3, clip in 0.01f64..10.0, s in 1u64..1_000_000) {
+            let grid = Grid::new(1, 62, s, clip).expect("a valid grid");
+            let rounded = grid.round_sum(&[value]).expect("finite")[0];
+            // Exact: value·scale − rounded, through the fused remainder.
+            let product = value * grid.scale();
+            let remainder = value.mul_add(grid.scale(), -product);
+            let distance = (product - rounded as f64) + remainder;
+            prop_assert!(distance.abs() <= 0.5, "{}", distance);
+        }
+
+        #[test]
+        fn neighbouring_sums_stay_within_the_sensitivity(
+            a in proptest::collection::vec(-1.0f64..1.0, 16), b in proptest::collection::vec(-1.0f64..1.0, 16),
+        ) {
+            let grid = Grid::new(16, 40, 50, 1.0).expect("a valid grid");
+            let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+            // One clipped gradient b exchanged for −b: distance 2C.
+            let clipped: Vec<f64> = b.iter().map(|x| x / norm(&b).max(1.0)).collect();
+            let with: Vec<f64> = a.iter().zip(&clipped).map(|(x, g)| x + g).collect();
+            let without: Vec<f64> = a.iter().zip(&clipped).map(|(x, g)| x - g).collect();
+            let (p, q) = (grid.round_sum(&with).expect("finite"), grid.round_sum(&without).expect("finite"));
+            let distance = p.iter().zip(&q).map(|(x, y)| ((x - y) as f64).powi(2)).sum::<f64>().sqrt();
+            prop_assert!(distance <= grid.sensitivity_units(Change::Replaced));
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! The round's messages and their bytes.
+//!
+//! Every encoding starts with a tag byte and `sid`; numbers are big-endian, lists are in strictly ascending order of
+//! participants and preceded by their length in one byte. The invariant: decoding accepts exactly what encoding
+//! writes, one byte string for each message, so a repeated message can be recognised by its bytes and no duplicate
+//! index gets in. Masked updates themselves are not framed here: a [`MaskedUpdateHeader`] announces them, and their
+//! bytes travel in chunks of the transport's choice.
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::graph::{ParticipantNumber, ParticipantSet};
+use super::keys::{Channel, Sid};
+use super::shamir::{SECRET_LENGTH, Share};
+use crate::identity::{Sha256Digest, Signature};
+
+/// What consistency statements are signed for.
+pub const CONSISTENCY_CONTEXT: &str = "forecastle/secagg/consistency/v1";
+
+/// Bytes of the plaintext under each [`Sealed`]: sender, recipient, share of S, share of b.
+pub(super) const SHARES_LENGTH: usize = 2 + 2 * SECRET_LENGTH;
+
+/// Two shares encrypted from one participant to another.
+pub type Sealed = [u8; SHARES_LENGTH + Channel::OVERHEAD];
+
+const SEALED_LENGTH: usize = SHARES_LENGTH + Channel::OVERHEAD;
+
+/// Why bytes are not the message they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The tag is another message's, or nobody's.
+    #[error("expected a {0}, found another kind of message")]
+    Tag(&'static str),
+    /// Too short or too long.
+    #[error("a {0} of this content has another length")]
+    Length(&'static str),
+    /// A list that is not strictly ascending, a participant 0, or an unknown kind of share.
+    #[error("a {0} lists participants out of order, twice, or with an impossible number or kind")]
+    List(&'static str),
+}
+
+/// Participant → server: its secrets, shared and encrypted (M1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareKeys {
+    /// The round.
+    pub sid: Sid,
+    /// H(b): what the self-mask seed will be checked against.
+    pub commitment: Sha256Digest,
+    /// One for every other participant, in ascending order.
+    pub sealed: Vec<(ParticipantNumber, Sealed)>,
+}
+
+/// Server → participant: the others' shares for it, and U1 (S2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveredShares {
+    /// The round.
+    pub sid: Sid,
+    /// U1: who shared keys, this participant included.
+    pub sharers: ParticipantSet,
+    /// One from every other member of U1, in ascending order.
+    pub sealed: Vec<(ParticipantNumber, Sealed)>,
+}
+
+/// Participant → server: announces the bytes of a masked update (M2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskedUpdateHeader {
+    /// The round.
+    pub sid: Sid,
+    /// How many bytes follow.
+    pub length: u64,
+    /// Their SHA-256, which the merchant's charge names too.
+    pub sha256: Sha256Digest,
+}
+
+/// Server → participant: U2, whose masked updates arrived whole (S3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SurvivorSet {
+    /// The round.
+    pub sid: Sid,
+    /// U2.
+    pub survivors: ParticipantSet,
+}
+
+/// Participant → server: its signature over sid, H(U1) and H(U2) (M3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsistencySignature {
+    /// The round.
+    pub sid: Sid,
+    /// Under [`CONSISTENCY_CONTEXT`].
+    pub signature: Signature,
+}
+
+/// Server → participant: which secrets to open, and the proof that t survivors agree (S4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnmaskRequest {
+    /// The round.
+    pub sid: Sid,
+    /// Whose self-mask seeds to open: U2.
+    pub reveal_self_masks: ParticipantSet,
+    /// Whose mask keys to open: U1 without U2.
+    pub reveal_mask_keys: ParticipantSet,
+    /// Consistency signatures of at least t survivors, in ascending order.
+    pub signatures: Vec<(ParticipantNumber, Signature)>,
+}
+
+/// Which of a participant's two secrets a share belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretKind {
+    /// b, the seed of the self-mask.
+    SelfMask,
+    /// S, the mask key.
+    MaskKey,
+}
+
+/// Participant → server: the shares asked for (M4). No `Debug`; wiped on drop.
+#[derive(Clone)]
+pub struct UnmaskResponse {
+    /// The round.
+    pub sid: Sid,
+    /// The subject, which secret, and this participant's share of it; in ascending order of subjects.
+    pub(super) shares: Vec<(ParticipantNumber, SecretKind, Share)>,
+}
+
+/// What survivors sign.
+pub fn consistency_message(sid: &Sid, sharers: &ParticipantSet, survivors: &ParticipantSet) -> Vec<u8> {
+    [sid.0, sharers.digest().0, survivors.digest().0].concat()
+}
+
+/// Writes one message.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn new(tag: u8, sid: &Sid) -> Self {
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(&sid.0);
+        Self(bytes)
+    }
+
+    fn put(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    fn list<T>(mut self, items: &[(ParticipantNumber, T)], bytes_of: impl Fn(&T) -> &[u8]) -> Self {
+        self.0.push(u8::try_from(items.len()).expect("invariant: lists name distinct participants, of whom there are 255"));
+        for (number, item) in items {
+            self.0.push(number.get());
+            self.0.extend_from_slice(bytes_of(item));
+        }
+        self
+    }
+}
+
+/// Reads one message, from the front.
+struct Reader<'a> {
+    name: &'static str,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn new(name: &'static str, tag: u8, bytes: &'a [u8]) -> Result<(Self, Sid), DecodeError> {
+        let (first, rest) = bytes.split_first().ok_or(DecodeError::Length(name))?;
+        if *first != tag {
+            return Err(DecodeError::Tag(name));
+        }
+        let mut reader = Self { name, rest };
+        let sid = Sha256Digest(reader.take()?);
+        Ok((reader, sid))
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (head, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Length(self.name))?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    fn set(&mut self) -> Result<ParticipantSet, DecodeError> {
+        ParticipantSet::from_bytes(self.take()?).ok_or(DecodeError::List(self.name))
+    }
+
+    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<(ParticipantNumber, T)>, DecodeError> {
+        let [count] = self.take()?;
+        let mut items: Vec<(ParticipantNumber, T)> = Vec::new();
+        for _ in 0..count {
+            let [number] = self.take()?;
+            let number = ParticipantNumber::new(number).ok_or(DecodeError::List(self.name))?;
+            if items.last().is_some_and(|(last, _)| *last >= number) {
+                return Err(DecodeError::List(self.name));
+            }
+            items.push((number, item(self)?));
+        }
+        Ok(items)
+    }
+
+    fn end(self) -> Result<(), DecodeError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Length(self.name)) }
+    }
+}
+
+impl ShareKeys {
+    /// The message's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::new(1, &self.sid).put(&self.commitment.0).list(&self.sealed, |sealed| sealed).0
+    }
+
+    /// Reads [`ShareKeys::encode`].
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (mut reader, sid) = Reader::new("share-keys message", 1, bytes)?;
+        let commitment = Sha256Digest(reader.take()?);
+        let sealed = reader.list(Reader::take::<SEALED_LENGTH>)?;
+        reader.end()?;
+        Ok(Self { sid, commitment, sealed })
+    }
+}
+
+impl DeliveredShares {
+    /// The message's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::new(2, &self.sid).put(&self.sharers.to_bytes()).list(&self.sealed, |sealed| sealed).0
+    }
+
+    /// Reads [`DeliveredShares::encode`].
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (mut reader, sid) = Reader::new("delivery of shares", 2, bytes)?;
+        let sharers = reader.set()?;
+        let sealed = reader.list(Reader::take::<SEALED_LENGTH>)?;
+        reader.end()?;
+        Ok(Self { sid, sharers, sealed })
+    }
+}
+
+impl MaskedUpdateHeader {
+    /// The message's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::new(3, &self.sid).put(&self.length.to_be_bytes()).put(&self.sha256.0).0
+    }
+
+    /// Reads [`MaskedUpdateHeader::encode`].
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (mut reader, sid) = Reader::new("masked update's header", 3, bytes)?;
+        let length = u64::from_be_bytes(reader.take()?);
+        let sha256 = Sha256Digest(reader.take()?);
+        reader.end()?;
+        Ok(Self { sid, length, sha256 })
+    }
+}
+
+impl SurvivorSet {
+    /// The message's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::new(4, &self.sid).put(&self.survivors.to_bytes()).0
+    }
+
+    /// Reads [`SurvivorSet::encode`].
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (mut reader, sid) = Reader::new("survivor set", 4, bytes)?;
+        let survivors = reader.set()?;
+        reader.end()?;
+        Ok(Self { sid, survivors })
+    }
+}
+
+impl ConsistencySignature {
+    /// The message's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::new(5, &self.sid).put(&self.signature.0).0
+    }
+
+    /// Reads [`ConsistencySignature::encode`].
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (mut reader, sid) = Reader::new("consistency signature", 5, bytes)?;
+        let signature = Signature(reader.take()?);
+        reader.end()?;
+        Ok(Self { sid, signature })
+    }
+}
+
+impl UnmaskRequest {
+    /// The message's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::new(6, &self.sid)
+            .put(&self.reveal_self_masks.to_bytes())
+            .put(&self.reveal_mask_keys.to_bytes())
+            .list(&self.signatures, |signature| &signature.0)
+            .0
+    }
+
+    /// Reads [`UnmaskRequest::encode`].
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (mut reader, sid) = Reader::new("unmasking request", 6, bytes)?;
+        let (reveal_self_masks, reveal_mask_keys) = (reader.set()?, reader.set()?);
+        let signatures = reader.list(|reader| reader.take().map(Signature))?;
+        reader.end()?;
+        Ok(Self { sid, reveal_self_masks, reveal_mask_keys, signatures })
+    }
+}
+
+impl UnmaskResponse {
+    /// The message's bytes, which are secret until the round's sum is known.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new(7, &self.sid);
+        writer.0.push(u8::try_from(self.shares.len()).expect("invariant: one share for each of at most 255 participants"));
+        for (subject, kind, share) in &self.shares {
+            let kind = match kind {
+                SecretKind::SelfMask => 1,
+                SecretKind::MaskKey => 2,
+            };
+            writer = writer.put(&[subject.get(), kind]).put(&share.0);
+        }
+        writer.0
+    }
+
+    /// Reads [`UnmaskResponse::encode`].
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (mut reader, sid) = Reader::new("unmasking answer", 7, bytes)?;
+        let listed = reader.list(|reader| {
+            let [kind] = reader.take()?;
+            let kind = match kind {
+                1 => SecretKind::SelfMask,
+                2 => SecretKind::MaskKey,
+                _ => return Err(DecodeError::List(reader.name)),
+            };
+            Ok((kind, Share(reader.take()?)))
+        })?;
+        reader.end()?;
+        let shares = listed.into_iter().map(|(subject, (kind, share))| (subject, kind, share)).collect();
+        Ok(Self { sid, shares })
+    }
+}
+
+/// The shares one participant holds of another's two secrets.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(super) struct HeldShares {
+    pub(super) mask_key: Share,
+    pub(super) self_mask: Share,
+}
+
+impl HeldShares {
+    /// The plaintext that travels from `from` to `to`.
+    pub(super) fn write(&self, from: ParticipantNumber, to: ParticipantNumber) -> zeroize::Zeroizing<Vec<u8>> {
+        zeroize::Zeroizing::new([[from.get(), to.get()].as_slice(), &self.mask_key.0, &self.self_mask.0].concat())
+    }
+
+    /// Reads it back; `None` when it was meant for somebody else.
+    pub(super) fn read(plain: &[u8], from: ParticipantNumber, to: ParticipantNumber) -> Option<Self> {
+        let (ends, rest) = plain.split_first_chunk::<2>()?;
+        let (mask_key, rest) = rest.split_first_chunk::<SECRET_LENGTH>()?;
+        let self_mask: &[u8; SECRET_LENGTH] = rest.try_into().ok()?;
+        (*ends == [from.get(), to.get()]).then(|| Self { mask_key: Share(*mask_key), self_mask: Share(*self_mask) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::sha256;
+    use proptest::prelude::*;
+
+    fn number(n: u8) -> ParticipantNumber {
+        ParticipantNumber::new(n).expect("not zero")
+    }
+
+    /// One of each message, as bytes, with its decoder followed by its encoder.
+    type Recode = fn(&[u8]) -> Result<Vec<u8>, DecodeError>;
+    fn one_of_each() -> Vec<(Vec<u8>, Recode)> {
+        let sid = sha256(b"round");
+        let sealed = vec![(number(2), [7; SEALED_LENGTH]), (number(255), [8; SEALED_LENGTH])];
+        let set = ParticipantSet::first(9);
+        let signatures = vec![(number(1), Signature([1; 64])), (number(4), Signature([2; 64]))];
+        let shares = vec![(number(3), SecretKind::SelfMask, Share([3; 32])), (number(5), SecretKind::MaskKey, Share([4; 32]))];
+        vec![
+            (ShareKeys { sid, commitment: sha256(b"b"), sealed: sealed.clone() }.encode(), |b| ShareKeys::decode(b).map(|m| m.encode())),
+            (DeliveredShares { sid, sharers: set, sealed }.encode(), |b| DeliveredShares::decode(b).map(|m| m.encode())),
+            (MaskedUpdateHeader { sid, length: 77, sha256: sid }.encode(), |b| MaskedUpdateHeader::decode(b).map(|m| m.encode())),
+            (SurvivorSet { sid, survivors: set }.encode(), |b| SurvivorSet::decode(b).map(|m| m.encode())),
+            (ConsistencySignature { sid, signature: Signature([5; 64]) }.encode(), |b| ConsistencySignature::decode(b).map(|m| m.encode())),
+            (
+                UnmaskRequest { sid, reveal_self_masks: set, reveal_mask_keys: ParticipantSet::new(), signatures }.encode(),
+                |b| UnmaskRequest::decode(b).map(|m| m.encode()),
+            ),
+            (UnmaskResponse { sid, shares }.encode(), |b| UnmaskResponse::decode(b).map(|m| m.encode())),
+        ]
+    }
+
+    #[test]
+    fn every_message_survives_and_every_other_length_or_tag_is_refused() {
+        for (bytes, recode) in one_of_each() {
+            assert_eq!(recode(&bytes).as_ref(), Ok(&bytes));
+            for shorter in 0..bytes.len() {
+                assert!(recode(&bytes[..shorter]).is_err(), "{shorter} of {} bytes", bytes.len());
+            }
+            assert!(recode(&[bytes.as_slice(), &[0]].concat()).is_err());
+            let mut other = bytes.clone();
+            other[0] = 99;
+            assert!(matches!(recode(&other), Err(DecodeError::Tag(_))));
+        }
+    }
+
+    #[test]
+    fn lists_out_of_order_or_with_repeated_or_impossible_members_are_refused() {
+        let sid = sha256(b"round");
+        let list = |numbers: [u8; 2]| {
+            let mut bytes = vec![1];
+            bytes.extend_from_slice(&sid.0);
+            bytes.extend_from_slice(&[0; 32]);
+            bytes.push(2);
+            for number in numbers {
+                bytes.push(number);
+                bytes.extend_from_slice(&[0; SEALED_LENGTH]);
+            }
+            ShareKeys::decode(&bytes)
+        };
+        assert!(list([1, 2]).is_ok());
+        for bad in [[2, 1], [2, 2], [0, 1]] {
+            assert_eq!(list(bad), Err(DecodeError::List("share-keys message")), "{bad:?}");
+        }
+        let mut nobody = SurvivorSet { sid, survivors: ParticipantSet::first(3) }.encode();
+        nobody[33] |= 1;
+        assert!(matches!(SurvivorSet::decode(&nobody), Err(DecodeError::List(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_that_decode_encode_to_themselves(tag in 0u8..9, body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let bytes = [&[tag], body.as_slice()].concat();
+            for (_, recode) in one_of_each() {
+                if let Ok(again) = recode(&bytes) {
+                    prop_assert_eq!(&again, &bytes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Shamir secret sharing (1979) of 32-byte secrets over GF(2⁸).
+//!
+//! Each byte is the constant term of its own random polynomial of degree t−1; participant n holds the values at the
+//! point n, so the points are 1 to 255 and a secret never lies on one. The field is that of FIPS 197:
+//! x⁸+x⁴+x³+x+1. Multiplication runs in constant time, without tables indexed by secrets; the interpolation
+//! coefficients depend on public numbers only.
+//!
+//! The invariant: any t shares give the secret, fewer say nothing about it. A wrong share is *not* noticed here;
+//! whoever reconstructs compares the result with a commitment ([`recover`] takes that check as an argument).
+
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::graph::{ParticipantNumber, ParticipantSet};
+use crate::entropy::{Entropy, EntropyUnavailable};
+
+/// The length of a secret and of a share, in bytes.
+pub const SECRET_LENGTH: usize = 32;
+
+/// One participant's share of a secret. Secret itself: no `Debug`, wiped on drop.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Share(pub(crate) [u8; SECRET_LENGTH]);
+
+/// A product in GF(2⁸), in constant time.
+fn multiply(a: u8, b: u8) -> u8 {
+    let (mut a, mut product) = (a, 0);
+    for bit in 0..8 {
+        product ^= a & (b >> bit & 1).wrapping_neg();
+        a = (a << 1) ^ (0x1b & (a >> 7).wrapping_neg());
+    }
+    product
+}
+
+/// Discrete logarithms to base 3 and their inverse, for *public* numbers only: evaluation points.
+static LOGARITHMS: ([u8; 256], [u8; 255]) = logarithms();
+
+const fn logarithms() -> ([u8; 256], [u8; 255]) {
+    let (mut logarithm, mut power) = ([0u8; 256], [0u8; 255]);
+    let (mut value, mut exponent) = (1u8, 0usize);
+    while exponent < 255 {
+        power[exponent] = value;
+        logarithm[value as usize] = exponent as u8;
+        let doubled = (value << 1) ^ if value >> 7 == 1 { 0x1b } else { 0 };
+        value ^= doubled; // times 3, which generates the multiplicative group
+        exponent += 1;
+    }
+    (logarithm, power)
+}
+
+/// Shares `secret` among `holders` so that any `threshold` of them reconstruct it.
+///
+/// # Errors
+/// [`EntropyUnavailable`] when the polynomials' coefficients cannot be drawn.
+///
+/// # Panics
+/// Never for a `threshold` of at least 1, which [`super::threshold::ValidThreshold`] guarantees.
+pub fn split(
+    secret: &[u8; SECRET_LENGTH],
+    threshold: u16,
+    holders: &ParticipantSet,
+    entropy: &mut dyn Entropy,
+) -> Result<Vec<(ParticipantNumber, Share)>, EntropyUnavailable> {
+    let degree = usize::from(threshold).saturating_sub(1);
+    let mut coefficients = Zeroizing::new(vec![0u8; degree * SECRET_LENGTH]);
+    entropy.fill(&mut coefficients)?;
+    let at = |point: u8| {
+        let mut value = [0u8; SECRET_LENGTH];
+        for row in coefficients.chunks_exact(SECRET_LENGTH).rev() {
+            for (v, c) in value.iter_mut().zip(row) {
+                *v = multiply(*v ^ c, point);
+            }
+        }
+        value.iter_mut().zip(secret).for_each(|(v, s)| *v ^= s);
+        Share(value)
+    };
+    Ok(holders.iter().map(|number| (number, at(number.get()))).collect())
+}
+
+/// The value at `point` of the polynomials through `shares`; `point` 0 is the secret.
+fn interpolate(shares: &[(ParticipantNumber, &Share)], point: u8) -> Share {
+    let mut value = Share([0; SECRET_LENGTH]);
+    for (own, share) in shares {
+        let coefficient = lagrange(shares, *own, point);
+        value.0.iter_mut().zip(share.0).for_each(|(v, s)| *v ^= multiply(s, coefficient));
+    }
+    value
+}
+
+/// Π_{j≠i} (point − x_j)/(x_i − x_j), where x_i is `own`; only public numbers enter.
+fn lagrange(shares: &[(ParticipantNumber, &Share)], own: ParticipantNumber, point: u8) -> u8 {
+    let (logarithm, power) = &LOGARITHMS;
+    let mut exponent = 0u32;
+    for (other, _) in shares.iter().filter(|(other, _)| *other != own) {
+        if point == other.get() {
+            return 0;
+        }
+        let above = logarithm[usize::from(point ^ other.get())];
+        let below = logarithm[usize::from(own.get() ^ other.get())];
+        exponent += 255 + u32::from(above) - u32::from(below);
+    }
+    power[(exponent % 255) as usize]
+}
+
+/// What [`recover`] found.
+pub(crate) enum Recovered {
+    /// The secret, and whose shares disagree with it (empty when the first t shares sufficed).
+    Secret(Zeroizing<[u8; SECRET_LENGTH]>, ParticipantSet),
+    /// No t shares that were tried belong to the committed secret.
+    Nothing,
+}
+
+/// How many subsets are tried before giving up; they are needed only against someone who sends wrong shares.
+const ATTEMPTS: usize = 4_096;
+
+/// Reconstructs from at least `threshold` shares with distinct holders, where `is_committed` recognises the right
+/// secret. Wrong shares are survived as long as leaving out one or two of the first t + 2 holders helps, or another
+/// run of t consecutive holders is clean; then their holders are named.
+pub(crate) fn recover(
+    shares: &[(ParticipantNumber, &Share)],
+    threshold: u16,
+    is_committed: impl Fn(&[u8; SECRET_LENGTH]) -> bool,
+) -> Recovered {
+    let t = usize::from(threshold);
+    if shares.len() < t {
+        return Recovered::Nothing;
+    }
+    for (attempt, subset) in subsets(shares.len(), t).take(ATTEMPTS).enumerate() {
+        let chosen: Vec<_> = subset.iter().map(|&i| shares[i]).collect();
+        let secret = interpolate(&chosen, 0);
+        if is_committed(&secret.0) {
+            if attempt == 0 {
+                // Nothing was wrong where it mattered; the shares beyond the first t are not looked at.
+                return Recovered::Secret(Zeroizing::new(secret.0), ParticipantSet::new());
+            }
+            let wrong = shares
+                .iter()
+                .filter(|(number, share)| interpolate(&chosen, number.get()).0 != share.0)
+                .map(|(number, _)| *number)
+                .collect();
+            return Recovered::Secret(Zeroizing::new(secret.0), wrong);
+        }
+    }
+    Recovered::Nothing
+}
+
+/// Subsets of t out of `count` indices, the likeliest first: the first t, windows of t, then the first t+1 without one
+/// and the first t+2 without two.
+fn subsets(count: usize, t: usize) -> impl Iterator<Item = Vec<usize>> {
+    let windows = (0..=count - t).map(move |start| (start..start + t).collect());
+    let without_one = (count > t).then(|| (0..t).map(move |out| (0..=t).filter(|&i| i != out).collect()));
+    let without_two = (count > t + 1).then(|| {
+        (0..t + 2).flat_map(move |a| (a + 1..t + 2).map(move |b| (0..t + 2).filter(|&i| i != a && i != b).collect()))
+    });
+    windows.chain(without_one.into_iter().flatten()).chain(without_two.into_iter().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy;
+    use proptest::prelude::*;
+
+    fn referenced(shares: &[(ParticipantNumber, Share)]) -> Vec<(ParticipantNumber, &Share)> {
+        shares.iter().map(|(number, share)| (*number, share)).collect()
+    }
+
+    #[test]
+    fn field_arithmetic_matches_fips_197() {
+        // FIPS 197 §4.2: {57}·{83} = {c1}, {57}·{13} = {fe}; {53}⁻¹ = {ca}.
+        assert_eq!(multiply(0x57, 0x83), 0xc1);
+        assert_eq!(multiply(0x57, 0x13), 0xfe);
+        assert_eq!(multiply(0x53, 0xca), 1);
+        let (logarithm, power) = &LOGARITHMS;
+        for a in 1..=255u8 {
+            let inverse = power[(255 - usize::from(logarithm[usize::from(a)])) % 255];
+            assert_eq!(multiply(a, inverse), 1, "{a}");
+            assert_eq!(power[usize::from(logarithm[usize::from(a)])], a);
+            assert_eq!(multiply(a, 1), a);
+            assert_eq!(multiply(a, 0), 0);
+        }
+    }
+
+    #[test]
+    fn a_known_polynomial_gives_known_shares() {
+        // f(x) = 0x2a ⊕ 0x07·x over GF(2⁸): f(1) = 0x2d, f(2) = 0x24, f(3) = 0x23.
+        struct Sevens;
+        impl Entropy for Sevens {
+            fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyUnavailable> {
+                out.fill(7);
+                Ok(())
+            }
+        }
+        let shares = split(&[0x2a; 32], 2, &ParticipantSet::first(3), &mut Sevens).expect("entropy");
+        let bytes: Vec<u8> = shares.iter().map(|(_, share)| share.0[0]).collect();
+        assert_eq!(bytes, vec![0x2d, 0x24, 0x23]);
+        assert_eq!(interpolate(&referenced(&shares)[1..], 0).0, [0x2a; 32]);
+    }
+
+    #[test]
+    fn fewer_shares_than_the_threshold_fit_every_secret() {
+        // With t = 3, two shares and any guess of the secret determine a polynomial: the shares exclude nothing.
+        let shares = split(&[9; 32], 3, &ParticipantSet::first(5), &mut SeededEntropy::danger_from_seed([1; 32])).expect("entropy");
+        assert!(matches!(recover(&referenced(&shares)[..2], 3, |_| true), Recovered::Nothing));
+        assert_ne!(interpolate(&referenced(&shares)[..2], 0).0, [9; 32]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn any_threshold_of_shares_gives_the_secret(
+            secret in any::<[u8; 32]>(), seed in any::<[u8; 32]>(), t in 1u16..20, extra in 0usize..10, rotate in any::<usize>(),
+        ) {
+            let n = usize::from(t) + extra;
+            let mut shares = split(&secret, t, &ParticipantSet::first(n), &mut SeededEntropy::danger_from_seed(seed)).expect("entropy");
+            shares.rotate_left(rotate % n);
+            prop_assert_eq!(interpolate(&referenced(&shares)[..usize::from(t)], 0).0, secret);
+        }
+
+        #[test]
+        fn one_or_two_wrong_shares_are_survived_and_named(
+            secret in any::<[u8; 32]>(), seed in any::<[u8; 32]>(), t in 2u16..12, a in any::<usize>(), b in any::<usize>(),
+        ) {
+            let n = usize::from(t) + 2;
+            let mut shares = split(&secret, t, &ParticipantSet::first(n), &mut SeededEntropy::danger_from_seed(seed)).expect("entropy");
+            let wrong: ParticipantSet = [a % n, b % n].into_iter().filter_map(ParticipantNumber::from_position).collect();
+            for (number, share) in &mut shares {
+                if wrong.contains(*number) {
+                    share.0[5] ^= 0x40;
+                }
+            }
+            match recover(&referenced(&shares), t, |found| found == &secret) {
+                Recovered::Secret(found, named) => {
+                    prop_assert_eq!(*found, secret);
+                    // Wrong shares that were not needed go unnoticed; an honest holder is never named.
+                    prop_assert!(named.is_empty() || named == wrong);
+                    let needed = shares[..usize::from(t)].iter().any(|(number, _)| wrong.contains(*number));
+                    prop_assert_eq!(named == wrong, needed);
+                }
+                Recovered::Nothing => prop_assert!(false, "two wrong shares of {} at t = {} were not survived", n, t),
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What the examples share: a generated marketplace, readers of published data sets, and the report.
+
+pub mod dataset;
+pub mod report;
+pub mod world;

@@ -1,0 +1,28 @@
+//! Bounds on everything that comes from the network, in one place.
+
+/// Largest message of a unary call, in bytes. Key shares of 255 participants fit many times over.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one chunk of a masked update or model.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// Largest chunk accepted, in bytes.
+pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Pre-keys of one merchant that the server keeps.
+pub const PREKEYS_MAX: usize = 256;
+/// Pre-keys in one upload.
+pub const PREKEYS_PER_CALL_MAX: usize = 128;
+/// Longest time an `Await…` call holds the line, in milliseconds.
+pub const WAIT_MS_MAX: u32 = 20_000;
+/// Time after which a unary call is given up, in milliseconds; longer than [`WAIT_MS_MAX`].
+pub const CALL_TIMEOUT_MS: u64 = 30_000;
+/// Time after which an upload or download stream is given up, in milliseconds.
+pub const STREAM_TIMEOUT_MS: u64 = 300_000;
+/// Leaves of the log in one call.
+pub const ENTRIES_PER_CALL_MAX: u64 = 4_096;
+/// Bytes of leaves in one chunk of a stream of entries, roughly.
+pub const ENTRIES_CHUNK_BYTES: usize = 1 << 20;
+/// Largest signed charge in bytes.
+pub const CHARGE_BYTES_MAX: usize = 64 << 10;
+/// Largest certificate signing request in bytes.
+pub const CERTIFICATE_REQUEST_BYTES_MAX: usize = 4 << 10;
+/// Clock difference between merchant and server that is tolerated, in milliseconds.
+pub const CLOCK_SKEW_MS_MAX: u64 = 300_000;
