@@ -1,7 +1,18 @@
 //! The merchant's side of Forecastle: orders in, private training, forecasts out.
+//!
+//! [`data`] turns a merchant's files into series, [`model`] and [`train`] learn from them, [`forecast`] uses what
+//! was learnt. [`federation`] is the membership and what is believed of the server; [`round`] takes part in secure
+//! aggregation. [`cli`] is the command line over all of it.
+//!
+//! Invariant: nothing computed from orders leaves the machine except masked updates, which [`round::driver`] sends
+//! after their charge is on disk.
 
+pub mod cli;
 pub mod data;
+pub mod durable;
+pub mod federation;
 pub mod forecast;
 pub mod model;
+pub mod round;
 pub mod text;
 pub mod train;

@@ -66,7 +66,9 @@ impl Entropy for SeededEntropy {
 }
 
 /// `N` fresh bytes.
-pub(crate) fn array<const N: usize>(entropy: &mut dyn Entropy) -> Result<zeroize::Zeroizing<[u8; N]>, EntropyUnavailable> {
+pub(crate) fn array<const N: usize>(
+    entropy: &mut dyn Entropy,
+) -> Result<zeroize::Zeroizing<[u8; N]>, EntropyUnavailable> {
     let mut out = zeroize::Zeroizing::new([0u8; N]);
     entropy.fill(out.as_mut_slice())?;
     Ok(out)

@@ -268,7 +268,8 @@ impl SigningKey {
     /// [`SigningKeyError::Malformed`] never for 32 bytes; the type is shared with the other constructors.
     pub fn danger_from_seed(seed: &[u8; 32]) -> Result<Self, SigningKeyError> {
         // RFC 8410 §7: the fixed DER prefix of a version 1 key, then the 32 bytes.
-        const PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        const PREFIX: [u8; 16] =
+            [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
         let document = Zeroizing::new([PREFIX.as_slice(), seed].concat());
         Self::from_pkcs8(&document)
     }
@@ -299,7 +300,10 @@ impl SigningKey {
 }
 
 fn in_context(context: &str, message: &[u8]) -> Vec<u8> {
-    debug_assert!(!context.is_empty() && !context.contains('\0'), "contexts are non-empty constants without a zero byte");
+    debug_assert!(
+        !context.is_empty() && !context.contains('\0'),
+        "contexts are non-empty constants without a zero byte"
+    );
     [context.as_bytes(), &[0], message].concat()
 }
 

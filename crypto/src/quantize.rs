@@ -285,7 +285,9 @@ fn round(value: f64, scale: f64, coordinate: usize) -> Result<i64, QuantizeError
 /// [`GridError::NeedsMoreBits`] when more than [`Grid::MAX_BITS`] would be needed, or an argument is negative or not
 /// finite.
 pub fn bits_needed(max_abs_sum_units: f64, noise_std_units: f64, dimension: u32, rounds: u32) -> Result<u8, GridError> {
-    let tail = (2.0 * (41.0 * std::f64::consts::LN_2 + f64::from(dimension.max(1)).ln() + f64::from(rounds.max(1)).ln())).sqrt();
+    let tail = (2.0
+        * (41.0 * std::f64::consts::LN_2 + f64::from(dimension.max(1)).ln() + f64::from(rounds.max(1)).ln()))
+    .sqrt();
     let reach = max_abs_sum_units + noise_std_units * tail;
     let needed = (Grid::MIN_BITS..=Grid::MAX_BITS).find(|&bits| reach < 2f64.powi(i32::from(bits) - 1) - 1.0);
     match needed {
@@ -410,7 +412,10 @@ mod tests {
     fn a_coordinate_that_is_not_finite_is_named() {
         let grid = grid(3, 24);
         assert!(matches!(grid.round_sum(&[0.0, f64::NAN, 0.0]), Err(QuantizeError::NotFinite { coordinate: 1, .. })));
-        assert!(matches!(grid.round_sum(&[0.0, 0.0, f64::INFINITY]), Err(QuantizeError::NotFinite { coordinate: 2, .. })));
+        assert!(matches!(
+            grid.round_sum(&[0.0, 0.0, f64::INFINITY]),
+            Err(QuantizeError::NotFinite { coordinate: 2, .. })
+        ));
         assert!(matches!(grid.round_sum(&[1e300, 0.0, 0.0]), Err(QuantizeError::TooLarge { coordinate: 0, .. })));
         assert!(matches!(grid.round_sum(&[0.0]), Err(QuantizeError::Dimension { expected: 3, found: 1 })));
     }

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use forecastle_client::data::order::{Period, day_number, plus_days};
+use forecastle_client::data::{
+    order::{Period, day_number, monday_of, plus_days},
+    series::Frequency,
+};
 use jiff::civil::Date;
 
 use super::{
@@ -42,7 +45,8 @@ pub struct MerchantTables {
 pub struct DealtData {
     /// Merchants, by name.
     pub merchants: Vec<MerchantTables>,
-    /// First and last day of what is imported; the days after it, one horizon, are held back.
+    /// First and last day of what is imported, whole weeks from Monday for weekly data; the days after it, one
+    /// horizon, are held back.
     pub period: Period,
     /// Number of series over all merchants.
     pub series: usize,
@@ -60,12 +64,17 @@ impl Task {
         let whole = panel(self, &files, &joined, &records)?;
         let step = self.frequency.days();
         let first = whole.series.iter().map(|series| series.series.start).min();
-        let last =
-            whole.series.iter().map(|series| plus_days(series.series.start, series.series.y.len() as i64 * step - 1));
+        let last = whole.series.iter().map(|series| series.series.date(series.series.y.len().saturating_sub(1))).max();
         let no_rows = || DatasetError::NoRows { task: self.name.clone() };
-        let last = last.max().ok_or_else(no_rows)?;
-        let end = plus_days(last, -(self.evaluation.horizon as i64) * step);
-        let period = first.and_then(|first| Period::new(first, end)).ok_or_else(no_rows)?;
+        let (first, last) = first.zip(last).ok_or_else(no_rows)?;
+        let last_known = plus_days(last, -(self.evaluation.horizon as i64) * step);
+        // The client's weeks run from Monday: a period of whole weeks holds each dated week in one of them.
+        let period = match self.frequency {
+            Frequency::Daily => Period::new(first, last_known),
+            Frequency::Weekly => Period::new(monday_of(first), plus_days(monday_of(last_known), 6)),
+        };
+        let period = period.ok_or_else(no_rows)?;
+        let end = period.end();
 
         let mut merchants: Vec<MerchantTables> = Vec::new();
         let mut by_name = BTreeMap::new();
@@ -108,6 +117,7 @@ fn write_orders(
         |field: &str, text: &Option<String>| text.as_ref().map(|text| Template::bind(scope, field, text)).transpose();
     let order = Template::bind(scope, "orders.order", &orders.order)?;
     let product = Template::bind(scope, "orders.product", &orders.product)?;
+    let line = bind("orders.line", &orders.line)?;
     let customer = bind("orders.customer", &orders.customer)?;
     let title = bind("orders.title", &orders.title)?;
     let category = bind("orders.category", &orders.category)?;
@@ -117,7 +127,7 @@ fn write_orders(
     let owner: BTreeMap<&str, usize> =
         whole.series.iter().map(|series| (series.unique_id.as_str(), by_name[&series.merchant])).collect();
 
-    let header = ["order_id", "customer_id", "product_id", "ordered_at", "quantity", "unit_price"];
+    let header = ["order_id", "line", "customer_id", "product_id", "ordered_at", "quantity", "unit_price"];
     let mut past = Vec::with_capacity(merchants.len());
     let mut held_back = Vec::with_capacity(merchants.len());
     for merchant in merchants.iter() {
@@ -137,6 +147,7 @@ fn write_orders(
         let price = price.as_ref().map(|price| price.of(scope, row)).transpose()?.flatten();
         let cells = [
             order.text(scope, row).unwrap_or_default(),
+            optional(&line, row),
             optional(&customer, row),
             product.clone(),
             scope.cell(time.place, row).unwrap_or_default().to_owned(),

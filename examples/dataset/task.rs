@@ -319,6 +319,10 @@ pub struct Evaluation {
 pub struct Orders {
     /// Template of the order's identity.
     pub order: String,
+    /// Template of the line's number within its order, where the data have one; without it, a second identical line
+    /// of an order is taken for a repetition and refused by the import.
+    #[serde(default)]
+    pub line: Option<String>,
     /// Template of the customer; an absent column makes the line anonymous.
     #[serde(default)]
     pub customer: Option<String>,

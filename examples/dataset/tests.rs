@@ -140,7 +140,7 @@ fn orders_are_dealt_to_merchants_with_the_last_horizon_apart() {
     for merchant in &dealt.merchants {
         let days = |path: &Path| -> Vec<String> {
             let mut rows = csv::Reader::from_path(path).unwrap();
-            rows.records().map(|row| row.unwrap()[3][..10].to_owned()).collect()
+            rows.records().map(|row| row.unwrap()[4][..10].to_owned()).collect()
         };
         let before = days(&merchant.tables[0]);
         let after = days(&merchant.held_back);
@@ -218,7 +218,7 @@ fn imported(
     dealt: &DealtData,
     key: forecastle_client::data::series::SeriesKey,
     missing: forecastle_client::data::series::MissingDay,
-) -> (Vec<forecastle_client::data::series::Series>, usize) {
+) -> (Vec<forecastle_client::data::series::Series>, u64) {
     use forecastle_client::data::{
         clean::{CleaningRules, clean},
         series::{Frequency, SeriesSpec, series_from_orders, series_from_sales},
@@ -227,7 +227,7 @@ fn imported(
 
     let state = merchant.folder.join("state");
     let mut store = DataStore::open(&state).unwrap();
-    let mut rejected = 0;
+    let mut rejected = 0_u64;
     for path in &merchant.tables {
         rejected += store.import_file(path, &ImportOptions::default()).unwrap().rejected_total;
     }

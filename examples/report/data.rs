@@ -73,9 +73,9 @@ pub struct Guarantee {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct BoundedLines {
     /// Lines that count as demand.
-    pub before: usize,
+    pub before: u64,
     /// Lines within the bounds.
-    pub kept: usize,
+    pub kept: u64,
 }
 
 /// The federation's log, as the auditor found it.
@@ -148,9 +148,9 @@ pub struct Import {
     /// File.
     pub file: String,
     /// Rows read.
-    pub rows: usize,
+    pub rows: u64,
     /// Rows taken.
-    pub imported: usize,
+    pub imported: u64,
     /// Reasons of refused rows, with their number.
-    pub rejected: Vec<(String, usize)>,
+    pub rejected: Vec<(String, u64)>,
 }

@@ -85,9 +85,9 @@ struct PageCell {
 }
 
 struct Imports<'a> {
-    rows: usize,
-    imported: usize,
-    rejected: usize,
+    rows: u64,
+    imported: u64,
+    rejected: u64,
     /// Files with refused rows.
     refused: Vec<(&'a Import, String)>,
 }
@@ -210,7 +210,7 @@ fn imports(imports: &[Import]) -> Imports<'_> {
 }
 
 /// A whole number with thin spaces between groups of three digits.
-fn grouped(number: &usize) -> String {
+fn grouped(number: &u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {

@@ -156,7 +156,8 @@ fn the_client_imports_what_was_written_and_finds_the_sales_that_happened() {
     let series = series_from_orders(&lines, store.catalogue(), &spec);
     std::fs::remove_dir_all(&dir).unwrap();
 
-    assert_eq!((orders.imported, orders.rejected_total), (world.lines(), files.dirty_rows), "{orders}");
+    let expected = (world.lines() as u64, files.dirty_rows as u64);
+    assert_eq!((orders.imported, orders.rejected_total), expected, "{orders}");
     let merchant = &world.merchants()[0];
     assert_eq!(series.len(), merchant.products.len());
     for ((series, product), truth) in series.iter().zip(&merchant.products).zip(&merchant.truth) {

@@ -13,6 +13,7 @@ pub mod calendar;
 pub mod clean;
 pub mod ingest;
 pub mod order;
+pub mod prepare;
 pub mod pseudonym;
 pub mod scale;
 pub mod series;

@@ -102,7 +102,7 @@ pub fn bounded_series(
             if store.orders().is_empty() && !store.sales().is_empty() {
                 return Err(PrepareError::NoCustomers);
             }
-            Some((plan, key))
+            Some((plan, &key))
         }
         PrivacyUnit::Series | PrivacyUnit::Merchant => None,
     };
@@ -126,15 +126,6 @@ pub fn period_of(plan: &PrivacyPlan) -> Result<Period, PrepareError> {
     let bad = || PrepareError::Period(format!("{start}..{end}"));
     let date = |day: Day| day.to_string().parse::<Date>().map_err(|_| bad());
     Period::new(date(start)?, date(end)?).ok_or_else(bad)
-}
-
-/// First and last day of anything that was sold.
-pub fn span(store: &DataStore) -> Option<Period> {
-    let days = || {
-        let orders = store.orders().iter().map(|line| line.at.date());
-        orders.chain(store.sales().iter().map(|row| row.date))
-    };
-    Period::new(days().min()?, days().max()?)
 }
 
 fn build(

@@ -155,10 +155,10 @@ impl Connection {
             return trust("the server does not accept this merchant's certificate; it may be revoked or expired, ask the operator");
         }
         match status.code() {
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted => {
                 CallError::Unreachable { server, why }
             }
-            Code::NotFound | Code::FailedPrecondition | Code::Aborted => {
+            Code::NotFound | Code::FailedPrecondition => {
                 CallError::Gone(status.message().to_owned())
             }
             Code::OutOfRange | Code::DataLoss => CallError::Answer(status.message().to_owned()),

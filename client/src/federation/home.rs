@@ -4,7 +4,7 @@
 //! federation.toml   who and where; written last when joining, so its presence means "joined"
 //! ca.der client.der certificates            identity.p8 tls.p8   keys (0600)
 //! plan.toml         the federation's privacy plan, exact bytes
-//! policy.toml       the merchant's own floor, editable
+//! policy.toml       the merchant's own floor, editable      series.toml  what one series is
 //! ledger.jsonl      what this merchant charged, durable before anything leaves
 //! log/              verified copy of the federation's log
 //! prekeys/          one-time secrets (0600), deleted before use
@@ -32,7 +32,10 @@ use forecastle_proto::model::{ModelFileError, ModelSnapshot};
 use fs4::TryLockError;
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{self, Access, DiskError};
+use crate::{
+    data::prepare::SeriesChoice,
+    durable::{self, Access, DiskError},
+};
 
 /// What `federation.toml` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +162,26 @@ impl Home {
             return Ok(MerchantPolicy::default());
         }
         self.read_toml("policy.toml")
+    }
+
+    /// What one series is; the default where `series.toml` does not exist.
+    ///
+    /// # Errors
+    /// Where the file does not parse.
+    pub fn series_choice(&self) -> Result<SeriesChoice, HomeError> {
+        if !self.path.join("series.toml").exists() {
+            return Ok(SeriesChoice::default());
+        }
+        self.read_toml("series.toml")
+    }
+
+    /// Keeps what one series is.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn set_series_choice(&self, choice: SeriesChoice) -> Result<(), HomeError> {
+        let text = toml::to_string_pretty(&choice).expect("a choice always serialises");
+        Ok(durable::write(&self.path.join("series.toml"), text.as_bytes(), Access::Ordinary)?)
     }
 
     /// The identity key.

@@ -93,9 +93,8 @@ pub async fn join(
     let identity = if at("identity.p8").exists() {
         home.identity()?
     } else {
-        let (key, pkcs8) =
-            SigningKey::generate().map_err(|e| JoinError::Certificate(e.to_string()))?;
-        durable::write(&at("identity.p8"), &pkcs8, Access::Secret)?;
+        let key = SigningKey::generate().map_err(|e| JoinError::Certificate(e.to_string()))?;
+        durable::write(&at("identity.p8"), key.to_pkcs8(), Access::Secret)?;
         std::sync::Arc::new(key)
     };
     let certificate = |e: rcgen::Error| JoinError::Certificate(e.to_string());

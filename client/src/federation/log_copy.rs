@@ -146,7 +146,7 @@ impl LogCopy {
             let bytes = durable::read(&note).map_err(HomeError::from)?;
             let checkpoint = copy.believe(&String::from_utf8_lossy(&bytes))?;
             // Leaves are appended before the checkpoint is replaced: a crash between leaves more, never fewer.
-            if copy.tree.size() < checkpoint.0 || copy.tree.root_at(checkpoint.0) != Some(checkpoint.1) {
+            if copy.tree.size() < checkpoint.0 || copy.root_at(checkpoint.0) != Some(checkpoint.1) {
                 return Err(LogError::Root { size: checkpoint.0 });
             }
         }
@@ -216,7 +216,7 @@ impl LogCopy {
 
     /// Root over the first `size` entries; `None` where fewer are held.
     pub fn root_at(&self, size: u64) -> Option<Sha256Digest> {
-        self.tree.root_at(size)
+        self.tree.root_at(size).ok()
     }
 
     /// The first entry.

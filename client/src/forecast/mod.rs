@@ -6,6 +6,7 @@ pub mod baseline;
 pub mod conformal;
 pub mod forecaster;
 pub mod metrics;
+pub mod personal;
 
 pub use conformal::Calibration;
 pub use forecaster::{Forecast, Forecaster};

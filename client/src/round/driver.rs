@@ -26,7 +26,7 @@ use forecastle_crypto::{
     identity::{Sha256Digest, Signature, SigningKey, VerifyingKey, sha256},
     ledger::entry::{Charge, NoiseMode, Sampler, SignedCharge},
     secagg::{
-        messages::{DeliveredShares, MaskedUpdateHeader, SurvivorSet, UnmaskRequest},
+        messages::{DeliveredShares, SurvivorSet, UnmaskRequest},
         offer::{SignedOffer, VerifiedOffer},
         participant::AdvertisingKeys,
     },
@@ -256,7 +256,8 @@ impl Participant {
             .clone();
         observe(RoundEvent::Started { round: terms.round, cohort: offer.roster().len() });
         let sid = offer.sid();
-        let sid_bytes = sid.0.as_bytes().to_vec();
+        let digest = Sha256Digest(sid.0);
+        let sid_bytes = sid.0.to_vec();
         let grid = offer.grid();
 
         let secret = match self.prekeys.take(&own) {
@@ -295,7 +296,7 @@ impl Participant {
         let (state, update) = state.mask(delivered, noised).map_err(misbehaved)?;
 
         let earlier = self.ledger.charges();
-        let charge = self.charge(&terms, sid.0, update.sha256(), noise.name(), earlier.len())?;
+        let charge = self.charge(&terms, digest, update.sha256(), noise.name(), earlier.len())?;
         let admission = filter::admit(&earlier, &charge, self.plan.rounds.count, &self.policy)?;
         let signed = SignedCharge::sign(charge, &self.identity);
         self.ledger.record(signed.clone())?;
@@ -305,8 +306,7 @@ impl Participant {
             cap: self.plan.privacy.epsilon_cap.min(self.policy.epsilon_max),
         });
         tokio::time::sleep_until(offered_at + Duration::from_millis(self.plan.rounds.submit_after_ms)).await;
-        let header = MaskedUpdateHeader { sid, len: update.bytes().len() as u64, sha256: update.sha256() };
-        self.exchange.send_masked_update(&sid_bytes, &header, &signed, &update).await?;
+        self.exchange.send_masked_update(&sid_bytes, &signed, &update).await?;
         drop(update);
 
         let survivors = self.exchange.await_message(&sid_bytes, Awaited::Survivors).await?.map_err(Missed::Round)?;
@@ -317,10 +317,10 @@ impl Participant {
         let request =
             self.exchange.await_message(&sid_bytes, Awaited::UnmaskRequest).await?.map_err(Missed::Round)?;
         let request = UnmaskRequest::decode(&request).map_err(|e| Missed::Round(e.to_string()))?;
-        let answered = state.unmask(request.clone()).map_err(misbehaved)?;
+        let answered = state.unmask(&request).map_err(misbehaved)?;
         let folder = self.home.path().join("answers");
         durable::create_private_folder(&folder)?;
-        let kept = folder.join(format!("{}.answer", sid.0));
+        let kept = folder.join(format!("{digest}.answer"));
         durable::write(&kept, &answered.to_bytes(), Access::Secret)?;
         let response = answered.answer(&request).map_err(misbehaved)?;
         self.exchange.unmask(&sid_bytes, response.encode()).await?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use forecastle_crypto::{
     ledger::entry::SignedCharge,
-    secagg::{messages::MaskedUpdateHeader, participant::MaskedUpdate},
+    secagg::participant::MaskedUpdate,
 };
 use forecastle_proto::{
     limits::{CHUNK_BYTES, WAIT_MS_MAX},
@@ -211,13 +211,12 @@ impl Exchange {
     pub async fn send_masked_update(
         &self,
         sid: &[u8],
-        header: &MaskedUpdateHeader,
         charge: &SignedCharge,
         update: &MaskedUpdate,
     ) -> Result<(), CallError> {
         let start = MaskedUpdateStart {
             sid: sid.to_vec(),
-            header: header.encode(),
+            header: update.header().encode(),
             charge: serde_json::to_vec(charge).expect("a charge always serialises"),
         };
         let total = update.bytes().len() as u64;

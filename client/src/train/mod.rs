@@ -8,6 +8,7 @@
 
 mod adamw;
 pub mod local;
+pub mod merchant;
 pub mod per_example;
 pub mod plain;
 pub mod private;

@@ -64,8 +64,8 @@ pub struct Codes {
 }
 
 impl Trainer {
-    /// Trains `subset` of `model`; weights decay towards `anchor_decay` × their start, or zero when `anchored` is
-    /// false. `averaging` is the rate of the exponential average that [`Self::averaged`] returns, 0 for none.
+    /// Trains `subset` of `model`. Weights decay at rate `decay` towards where they start if `anchored`, else towards
+    /// zero. `averaging` is the rate of the exponential average that [`Self::averaged`] returns, 0 for none.
     pub fn new(model: &Model, subset: Subset, decay: f32, anchored: bool, averaging: f32) -> Self {
         let values = gather(model, subset);
         let optimizer = AdamW::new(values.len(), decay, anchored.then(|| values.clone()));
@@ -93,7 +93,11 @@ impl Trainer {
         self.advance(windows, None, rate)
     }
 
-    /// Like [`Self::step`], with the encoder's codes of the same windows: for [`Subset::Federated`] only.
+    /// Like [`Self::step`], with the encoder's codes of the windows `indices`: for [`Subset::Federated`] only, as
+    /// the encoder receives no gradient.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
     pub fn step_with_codes(
         &mut self,
         windows: &[&Window],

@@ -6,3 +6,4 @@
 //! One module for each verb of `forecastle-audit`.
 
 pub mod epsilon;
+pub mod verify;

@@ -1,9 +1,9 @@
 //! `forecastle-audit`: recomputes, without a network, what privacy a federation's releases cost.
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use forecastle_audit::epsilon;
+use forecastle_audit::{epsilon, verify};
 
 /// Exit code where the input was wrong, the same that the command line parser uses.
 const BAD_INPUT: u8 = 2;
@@ -21,20 +21,28 @@ enum Verb {
     /// ε of a number of training steps, without any federation
     #[command(after_help = epsilon::EXAMPLES)]
     Epsilon(epsilon::Arguments),
+    /// Judge a federation's exported log
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::Arguments),
 }
 
 fn main() -> ExitCode {
-    let outcome = match CommandLine::parse().verb {
-        Verb::Epsilon(arguments) => epsilon::run(&arguments),
-    };
-    match outcome {
-        Ok(text) => {
+    match run(CommandLine::parse().verb) {
+        Ok((text, code)) => {
             println!("{text}");
-            ExitCode::SUCCESS
+            ExitCode::from(code)
         }
         Err(error) => {
             eprintln!("forecastle-audit: {error}");
             ExitCode::from(BAD_INPUT)
         }
+    }
+}
+
+/// The answer and its exit code.
+fn run(verb: Verb) -> Result<(String, u8), Box<dyn Error>> {
+    match verb {
+        Verb::Epsilon(arguments) => Ok((epsilon::run(&arguments)?, 0)),
+        Verb::Verify(arguments) => Ok(verify::run(&arguments)?),
     }
 }

@@ -14,10 +14,56 @@ use forecastle_crypto::{
     identity::{Sha256Digest, VerifyingKey, sha256},
     ledger::audit::{self, AuditError, Verdict},
 };
+use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 /// Exit code for a log with findings.
 pub const EXIT_FINDINGS: u8 = 1;
+
+/// Shown below `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  forecastle-server ledger export log && forecastle-audit verify log
+  forecastle ledger pull --out log && forecastle-audit verify log --format json
+
+Exit codes: 0 verified, 1 findings, 2 the folder could not be judged.";
+
+/// What the command line says.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Folder with entries.jsonl, checkpoint, federation.json and, where at hand, models/
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// The federation's key in hexadecimal, from a source you trust (default: the one in federation.json)
+    #[arg(long, value_name = "KEY")]
+    server_key: Option<VerifyingKey>,
+    /// How to print the verdict
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// How the verdict is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The verdict as text, and the exit code.
+///
+/// # Errors
+/// [`VerifyError`] where there is nothing to judge.
+pub fn run(arguments: &Arguments) -> Result<(String, u8), VerifyError> {
+    let verdict = verify(&arguments.folder, arguments.server_key)?;
+    let code = if verdict.findings.is_empty() { 0 } else { EXIT_FINDINGS };
+    let text = match arguments.format {
+        Format::Text => describe(&verdict).trim_end().to_owned(),
+        Format::Json => serde_json::to_string(&verdict).expect("a verdict always serialises"),
+    };
+    Ok((text, code))
+}
 
 /// Why a folder could not be judged.
 #[derive(Debug, thiserror::Error)]

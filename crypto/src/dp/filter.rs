@@ -93,7 +93,10 @@ impl MerchantPolicy {
             return refuse(why.to_string());
         }
         if plan.privacy.epsilon_cap > self.epsilon_max {
-            return refuse(format!("its ε cap is {}, the policy allows {}", plan.privacy.epsilon_cap, self.epsilon_max));
+            return refuse(format!(
+                "its ε cap is {}, the policy allows {}",
+                plan.privacy.epsilon_cap, self.epsilon_max
+            ));
         }
         if plan.privacy.delta > self.delta_max {
             return refuse(format!("its δ is {:e}, the policy allows {:e}", plan.privacy.delta, self.delta_max));
@@ -118,22 +121,14 @@ impl MerchantPolicy {
 ///
 /// # Errors
 /// [`Refusal`] when the cap or the schedule is used up, or the accountant refuses the numbers.
-pub fn admit(
-    earlier: &[Charge],
-    next: &Charge,
-    planned: u32,
-    policy: &MerchantPolicy,
-) -> Result<Admission, Refusal> {
-    let same_period: Vec<&Charge> = earlier
-        .iter()
-        .filter(|c| c.period_start <= next.period_end && next.period_start <= c.period_end)
-        .collect();
+pub fn admit(earlier: &[Charge], next: &Charge, planned: u32, policy: &MerchantPolicy) -> Result<Admission, Refusal> {
+    let same_period: Vec<&Charge> =
+        earlier.iter().filter(|c| c.period_start <= next.period_end && next.period_start <= c.period_end).collect();
     let of_run = same_period.iter().filter(|c| c.run == next.run && c.plan_sha256 == next.plan_sha256).count();
     if of_run >= planned as usize {
         return Err(Refusal::ScheduleUsed { planned });
     }
-    let epsilon_after =
-        spent(same_period.iter().map(|c| &c.event).chain([&next.event]), next.delta)?;
+    let epsilon_after = spent(same_period.iter().map(|c| &c.event).chain([&next.event]), next.delta)?;
     let cap = next.epsilon_cap.min(policy.epsilon_max);
     if epsilon_after > cap {
         return Err(Refusal::OverCap {
@@ -150,10 +145,7 @@ pub fn admit(
 ///
 /// # Errors
 /// [`AccountingError`] as the accountant's.
-pub fn spent<'a>(
-    events: impl Iterator<Item = &'a DpEvent>,
-    delta: f64,
-) -> Result<f64, AccountingError> {
+pub fn spent<'a>(events: impl Iterator<Item = &'a DpEvent>, delta: f64) -> Result<f64, AccountingError> {
     let mut counted: Vec<(&DpEvent, u64)> = Vec::new();
     for event in events {
         match counted.iter_mut().find(|(known, _)| *known == event) {
@@ -168,7 +160,6 @@ pub fn spent<'a>(
         .into_iter()
         .map(|(event, count)| DpEvent::SelfComposed { event: Box::new(event.clone()), count })
         .collect();
-    let whole =
-        if events.len() == 1 { events.remove(0) } else { DpEvent::Composed { events } };
+    let whole = if events.len() == 1 { events.remove(0) } else { DpEvent::Composed { events } };
     Ok(accountant::epsilon(&whole, delta)?.epsilon)
 }

@@ -347,10 +347,9 @@ impl PrivacyPlan {
     /// # Errors
     /// [`PlanError::Field`] when the cohort is larger.
     pub fn runnable(&self) -> Result<(), PlanError> {
-        self.threshold(self.rounds.cohort_max).map(|_| ()).map_err(|e| PlanError::Field {
-            field: "rounds",
-            why: e.to_string(),
-        })
+        self.threshold(self.rounds.cohort_max)
+            .map(|_| ())
+            .map_err(|e| PlanError::Field { field: "rounds", why: e.to_string() })
     }
 
     /// The thresholds of a round with `cohort` merchants: m as planned, t just above two thirds.
@@ -437,9 +436,7 @@ impl std::str::FromStr for Day {
         let refuse = || format!("`{text}` is no day; write YYYY-MM-DD");
         let parts: Vec<&str> = text.split('-').collect();
         let [year, month, day] = parts[..] else { return Err(refuse()) };
-        if (year.len(), month.len(), day.len()) != (4, 2, 2)
-            || !text.bytes().all(|b| b.is_ascii_digit() || b == b'-')
-        {
+        if (year.len(), month.len(), day.len()) != (4, 2, 2) || !text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
             return Err(refuse());
         }
         let (year, month, day): (u16, u8, u8) = (

@@ -136,8 +136,7 @@ pub fn audit(
         Ok(_) => return Err(AuditError::NotFounded("it is another entry".into())),
         Err(e) => return Err(AuditError::NotFounded(e.to_string())),
     };
-    let plan =
-        PrivacyPlan::parse(founded.plan.as_bytes()).map_err(|e| AuditError::Plan(e.to_string()))?;
+    let plan = PrivacyPlan::parse(founded.plan.as_bytes()).map_err(|e| AuditError::Plan(e.to_string()))?;
     let mut auditor = Auditor::new(founded, plan);
     let mut tree = MerkleTree::new();
     tree.append(first);
@@ -171,10 +170,8 @@ struct Auditor {
 
 impl Auditor {
     fn new(founded: Founded, plan: PrivacyPlan) -> Self {
-        let event = plan
-            .effective_noise_multiplier(founded.dimension)
-            .ok()
-            .and_then(|sigma| plan.step_event(sigma).ok());
+        let event =
+            plan.effective_noise_multiplier(founded.dimension).ok().and_then(|sigma| plan.step_event(sigma).ok());
         Self {
             plan_sha256: PrivacyPlan::digest_of(founded.plan.as_bytes()),
             models: vec![(0, founded.model_sha256, 0)],
@@ -215,9 +212,7 @@ impl Auditor {
             }
             Entry::Revoked(r) => {
                 let known = self.directory.contains_key(&r.merchant);
-                self.expect(known, index, Rule::Entry, || {
-                    format!("revokes `{}`, which never enrolled", r.merchant)
-                });
+                self.expect(known, index, Rule::Entry, || format!("revokes `{}`, which never enrolled", r.merchant));
                 self.revoked.insert(r.merchant);
             }
             Entry::Charge(signed) => self.judge_charge(index, signed),
@@ -227,7 +222,9 @@ impl Auditor {
                 self.abandoned += 1;
                 for at in gone.charges {
                     let fits = self.charges.get(&at).is_some_and(|c| (c.run, c.round) == (gone.run, gone.round));
-                    self.expect(fits, index, Rule::Round, || format!("names entry {at} as a charge of the round; it is not"));
+                    self.expect(fits, index, Rule::Round, || {
+                        format!("names entry {at} as a charge of the round; it is not")
+                    });
                 }
             }
         }
@@ -299,7 +296,9 @@ impl Auditor {
             && terms.layout_sha256 == self.founded.layout_sha256;
         self.expect(as_planned, index, Rule::Plan, || "the round's terms differ from the plan".into());
         let threshold = plan.threshold(u16::try_from(n).unwrap_or(u16::MAX));
-        self.expect(threshold.is_ok(), index, Rule::Plan, || format!("a cohort of {n} cannot keep the plan's thresholds"));
+        self.expect(threshold.is_ok(), index, Rule::Plan, || {
+            format!("a cohort of {n} cannot keep the plan's thresholds")
+        });
         let (u1, u2) = (&closed.sharers, &closed.survivors);
         let named = |numbers: &[u8]| {
             let distinct: HashSet<u8> = numbers.iter().copied().collect();
@@ -308,7 +307,11 @@ impl Auditor {
         let sets_fit = named(u1) && named(u2) && u2.iter().all(|k| u1.contains(k));
         self.expect(sets_fit, index, Rule::Round, || "the survivors are not part of those that shared keys".into());
         self.expect(u2.len() >= usize::from(plan.rounds.survivors_min), index, Rule::Round, || {
-            format!("{} survivors, fewer than the {} that the noise is calibrated to", u2.len(), plan.rounds.survivors_min)
+            format!(
+                "{} survivors, fewer than the {} that the noise is calibrated to",
+                u2.len(),
+                plan.rounds.survivors_min
+            )
         });
         let set = |numbers: &[u8]| -> ParticipantSet {
             numbers.iter().filter_map(|number| ParticipantNumber::new(*number)).collect()
@@ -364,7 +367,9 @@ impl Auditor {
 
     fn advance(&mut self, index: u64, run: u64, round: u64) {
         let later = self.last_round.is_none_or(|last| (run, round) > last);
-        self.expect(later, index, Rule::Round, || format!("round {round} of run {run} ends a second time or out of order"));
+        self.expect(later, index, Rule::Round, || {
+            format!("round {round} of run {run} ends a second time or out of order")
+        });
         self.last_round = self.last_round.max(Some((run, round)));
     }
 
@@ -387,7 +392,11 @@ impl Auditor {
                 format!("the checkpoint covers {} entries, {} are given", checkpoint.size, tree.size()),
             ),
             Ok(checkpoint) if checkpoint.root != tree.root() => {
-                self.find(None, Rule::Log, "the entries do not give the root in the checkpoint: at least one was altered");
+                self.find(
+                    None,
+                    Rule::Log,
+                    "the entries do not give the root in the checkpoint: at least one was altered",
+                );
             }
             Ok(_) => {}
         }
@@ -427,14 +436,16 @@ impl Auditor {
                 Err(e) => self.find(last, Rule::Cap, format!("the spending of `{merchant}` cannot be computed: {e}")),
             }
             if charges > self.plan.rounds.count {
-                self.find(last, Rule::Cap, format!("`{merchant}` charged {charges} rounds, {} are planned", self.plan.rounds.count));
+                self.find(
+                    last,
+                    Rule::Cap,
+                    format!("`{merchant}` charged {charges} rounds, {} are planned", self.plan.rounds.count),
+                );
             }
             let epsilon = if charges == 0 {
                 None
             } else {
-                *rows_of
-                    .entry(charges)
-                    .or_insert_with(|| self.plan.epsilon_rows(self.founded.dimension, charges).ok())
+                *rows_of.entry(charges).or_insert_with(|| self.plan.epsilon_rows(self.founded.dimension, charges).ok())
             };
             if charges > 0 && epsilon.is_none() {
                 self.find(last, Rule::Cap, format!("the three rows of ε of `{merchant}` cannot be computed"));

@@ -105,7 +105,11 @@ impl Checkpoint {
 }
 
 fn check_origin(origin: &str) -> Result<(), CheckpointError> {
-    if origin.is_empty() || origin.chars().any(char::is_control) { Err(CheckpointError::Name(origin.to_owned())) } else { Ok(()) }
+    if origin.is_empty() || origin.chars().any(char::is_control) {
+        Err(CheckpointError::Name(origin.to_owned()))
+    } else {
+        Ok(())
+    }
 }
 
 fn check_key_name(name: &str) -> Result<(), CheckpointError> {
@@ -127,7 +131,11 @@ impl SignedCheckpoint {
     pub fn add_signature(&mut self, name: &str, key: &SigningKey) -> Result<(), CheckpointError> {
         check_key_name(name)?;
         let signature = key.sign_raw(self.checkpoint.body().as_bytes());
-        self.signatures.push(NoteSignature { name: name.to_owned(), key_hash: key_hash(name, &key.verifying_key()), signature });
+        self.signatures.push(NoteSignature {
+            name: name.to_owned(),
+            key_hash: key_hash(name, &key.verifying_key()),
+            signature,
+        });
         Ok(())
     }
 
@@ -149,7 +157,11 @@ impl SignedCheckpoint {
 
         let expected = "a number of entries";
         let (line, size) = next(expected)?;
-        let size = size.parse().ok().filter(|n: &u64| n.to_string() == size).ok_or(CheckpointError::Line { line, expected })?;
+        let size = size
+            .parse()
+            .ok()
+            .filter(|n: &u64| n.to_string() == size)
+            .ok_or(CheckpointError::Line { line, expected })?;
 
         let expected = "a root in base64";
         let (line, root) = next(expected)?;
@@ -241,7 +253,8 @@ mod tests {
         let public = VerifyingKey(encoded[1..].try_into().expect("32 bytes"));
         assert_eq!(key_hash("PeterNeumann", &public), [0xc7, 0x4f, 0x20, 0xa3]);
         // And its example note verifies under that key.
-        let text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
+        let text =
+            "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
         let line = parse_signature("— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=").expect("a signature line");
         assert!(public.verify_raw(text.as_bytes(), &line.signature).is_ok());
     }

@@ -246,8 +246,7 @@ impl Entry {
         if bytes.len() > ENTRY_BYTES_MAX {
             return Err(EntryError::TooLarge(bytes.len()));
         }
-        let entry: Self =
-            serde_json::from_slice(bytes).map_err(|e| EntryError::Format(e.to_string()))?;
+        let entry: Self = serde_json::from_slice(bytes).map_err(|e| EntryError::Format(e.to_string()))?;
         if entry.to_bytes() != bytes {
             return Err(EntryError::NotCanonical);
         }

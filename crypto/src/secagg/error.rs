@@ -18,10 +18,14 @@ pub enum ParticipantError {
     #[error("{0} is not in the offer's roster")]
     NotInvited(MerchantId),
     /// The roster holds another identity key for this merchant.
-    #[error("the offer names another identity key for {0} than this machine holds; was the server's directory changed?")]
+    #[error(
+        "the offer names another identity key for {0} than this machine holds; was the server's directory changed?"
+    )]
     ForeignIdentity(MerchantId),
     /// The roster holds a pre-key that this machine does not have the secret of.
-    #[error("the offer uses pre-key {0}, which is not the one given; a pre-key that is gone or used is never used again")]
+    #[error(
+        "the offer uses pre-key {0}, which is not the one given; a pre-key that is gone or used is never used again"
+    )]
     ForeignPrekey(u64),
     /// No random bytes.
     #[error(transparent)]
@@ -139,7 +143,9 @@ pub enum PeerMisbehaved {
         total: usize,
     },
     /// The bytes are not those that were announced.
-    #[error("the masked update of {0} does not have the announced digest, or sets padding bits; it has to be sent again")]
+    #[error(
+        "the masked update of {0} does not have the announced digest, or sets padding bits; it has to be sent again"
+    )]
     UploadDigest(ParticipantNumber),
     /// A consistency statement that its sender did not sign for these sets.
     #[error("{0} did not sign the round's survivor sets")]
@@ -176,7 +182,9 @@ pub enum RoundFailed {
     },
     /// A secret could not be reconstructed: its owner dealt inconsistent shares, or too many holders returned wrong
     /// ones.
-    #[error("the {secret} of {subject} cannot be reconstructed from the shares of {holders:?}: it dealt shares that do not fit together, or several of them lie")]
+    #[error(
+        "the {secret} of {subject} cannot be reconstructed from the shares of {holders:?}: it dealt shares that do not fit together, or several of them lie"
+    )]
     MalformedShares {
         /// Whose secret.
         subject: ParticipantNumber,

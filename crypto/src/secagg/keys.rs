@@ -89,7 +89,13 @@ impl PrekeyBundle {
     }
 }
 
-fn signed_bytes(merchant: &MerchantId, identity: &VerifyingKey, index: u64, channel: &AgreementKey, mask: &AgreementKey) -> Vec<u8> {
+fn signed_bytes(
+    merchant: &MerchantId,
+    identity: &VerifyingKey,
+    index: u64,
+    channel: &AgreementKey,
+    mask: &AgreementKey,
+) -> Vec<u8> {
     // A merchant id holds no zero byte, so the boundary is unambiguous.
     [merchant.as_str().as_bytes(), &[0], &identity.0, &index.to_be_bytes(), &channel.0, &mask.0].concat()
 }
@@ -231,7 +237,8 @@ pub(super) fn self_mask_key(sid: &Sid, seed: &[u8; 32], owner: ParticipantNumber
 
 /// H(b): commits `owner` to its self-mask seed b in this round.
 pub(super) fn commitment(sid: &Sid, seed: &[u8; 32], owner: ParticipantNumber) -> Sha256Digest {
-    let message = Zeroizing::new([b"forecastle/secagg/commitment/v1\0".as_slice(), &sid.0, &[owner.get()], seed].concat());
+    let message =
+        Zeroizing::new([b"forecastle/secagg/commitment/v1\0".as_slice(), &sid.0, &[owner.get()], seed].concat());
     sha256(&message)
 }
 
@@ -360,7 +367,9 @@ mod tests {
     fn a_pair_has_one_seed_a_round() {
         let (a, b) = ([1; 32], [2; 32]);
         let (sid, other_sid) = (sha256(b"a"), sha256(b"b"));
-        let seed = |sid, own, n, other, m| *pair_seed(sid, own, number(n), &public_of(other), number(m)).expect("no low order");
+        let seed = |sid, own, n, other, m| {
+            *pair_seed(sid, own, number(n), &public_of(other), number(m)).expect("no low order")
+        };
         assert_eq!(seed(&sid, &a, 1, &b, 2), seed(&sid, &b, 2, &a, 1));
         assert_ne!(seed(&sid, &a, 1, &b, 2), seed(&other_sid, &a, 1, &b, 2));
         assert_ne!(commitment(&sid, &a, number(1)), commitment(&other_sid, &a, number(1)));
@@ -374,7 +383,9 @@ mod tests {
         let sid = sha256(b"round");
         let to = Channel::new(&sid, &a, &public_of(&b), number(1), number(2)).expect("no low order");
         let sealed = to.seal(b"shares", &mut entropy).expect("entropy");
-        let at = |sid: &Sid, from, into| Channel::new(sid, &b, &public_of(&a), number(from), number(into)).expect("no low order");
+        let at = |sid: &Sid, from, into| {
+            Channel::new(sid, &b, &public_of(&a), number(from), number(into)).expect("no low order")
+        };
         assert_eq!(at(&sid, 1, 2).open(&sealed).as_deref().map(Vec::as_slice), Some(b"shares".as_slice()));
         assert!(at(&sid, 2, 1).open(&sealed).is_none());
         assert!(at(&sha256(b"other"), 1, 2).open(&sealed).is_none());

@@ -141,7 +141,9 @@ impl Writer {
     }
 
     fn list<T>(mut self, items: &[(ParticipantNumber, T)], bytes_of: impl Fn(&T) -> &[u8]) -> Self {
-        self.0.push(u8::try_from(items.len()).expect("invariant: lists name distinct participants, of whom there are 255"));
+        self.0.push(
+            u8::try_from(items.len()).expect("invariant: lists name distinct participants, of whom there are 255"),
+        );
         for (number, item) in items {
             self.0.push(number.get());
             self.0.extend_from_slice(bytes_of(item));
@@ -177,7 +179,10 @@ impl<'a> Reader<'a> {
         ParticipantSet::from_bytes(self.take()?).ok_or(DecodeError::List(self.name))
     }
 
-    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<(ParticipantNumber, T)>, DecodeError> {
+    fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<(ParticipantNumber, T)>, DecodeError> {
         let [count] = self.take()?;
         let mut items: Vec<(ParticipantNumber, T)> = Vec::new();
         for _ in 0..count {
@@ -316,7 +321,9 @@ impl UnmaskResponse {
     /// The message's bytes, which are secret until the round's sum is known.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new(7, &self.sid);
-        writer.0.push(u8::try_from(self.shares.len()).expect("invariant: one share for each of at most 255 participants"));
+        writer
+            .0
+            .push(u8::try_from(self.shares.len()).expect("invariant: one share for each of at most 255 participants"));
         for (subject, kind, share) in &self.shares {
             let kind = match kind {
                 SecretKind::SelfMask => 1,
@@ -387,15 +394,25 @@ mod tests {
         let sealed = vec![(number(2), [7; SEALED_LENGTH]), (number(255), [8; SEALED_LENGTH])];
         let set = ParticipantSet::first(9);
         let signatures = vec![(number(1), Signature([1; 64])), (number(4), Signature([2; 64]))];
-        let shares = vec![(number(3), SecretKind::SelfMask, Share([3; 32])), (number(5), SecretKind::MaskKey, Share([4; 32]))];
+        let shares =
+            vec![(number(3), SecretKind::SelfMask, Share([3; 32])), (number(5), SecretKind::MaskKey, Share([4; 32]))];
         vec![
-            (ShareKeys { sid, commitment: sha256(b"b"), sealed: sealed.clone() }.encode(), |b| ShareKeys::decode(b).map(|m| m.encode())),
-            (DeliveredShares { sid, sharers: set, sealed }.encode(), |b| DeliveredShares::decode(b).map(|m| m.encode())),
-            (MaskedUpdateHeader { sid, length: 77, sha256: sid }.encode(), |b| MaskedUpdateHeader::decode(b).map(|m| m.encode())),
+            (ShareKeys { sid, commitment: sha256(b"b"), sealed: sealed.clone() }.encode(), |b| {
+                ShareKeys::decode(b).map(|m| m.encode())
+            }),
+            (DeliveredShares { sid, sharers: set, sealed }.encode(), |b| {
+                DeliveredShares::decode(b).map(|m| m.encode())
+            }),
+            (MaskedUpdateHeader { sid, length: 77, sha256: sid }.encode(), |b| {
+                MaskedUpdateHeader::decode(b).map(|m| m.encode())
+            }),
             (SurvivorSet { sid, survivors: set }.encode(), |b| SurvivorSet::decode(b).map(|m| m.encode())),
-            (ConsistencySignature { sid, signature: Signature([5; 64]) }.encode(), |b| ConsistencySignature::decode(b).map(|m| m.encode())),
+            (ConsistencySignature { sid, signature: Signature([5; 64]) }.encode(), |b| {
+                ConsistencySignature::decode(b).map(|m| m.encode())
+            }),
             (
-                UnmaskRequest { sid, reveal_self_masks: set, reveal_mask_keys: ParticipantSet::new(), signatures }.encode(),
+                UnmaskRequest { sid, reveal_self_masks: set, reveal_mask_keys: ParticipantSet::new(), signatures }
+                    .encode(),
                 |b| UnmaskRequest::decode(b).map(|m| m.encode()),
             ),
             (UnmaskResponse { sid, shares }.encode(), |b| UnmaskResponse::decode(b).map(|m| m.encode())),

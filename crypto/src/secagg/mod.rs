@@ -63,7 +63,9 @@ pub mod participant;
 pub mod shamir;
 pub mod threshold;
 
-pub use aggregator::{Aggregate, AwaitingConsistency, AwaitingKeys, AwaitingMaskedUpdates, AwaitingShares, AwaitingUnmasking, Upload};
+pub use aggregator::{
+    Aggregate, AwaitingConsistency, AwaitingKeys, AwaitingMaskedUpdates, AwaitingShares, AwaitingUnmasking, Upload,
+};
 pub use error::{ParticipantError, PeerMisbehaved, RoundFailed};
 pub use graph::{ParticipantNumber, ParticipantSet};
 pub use keys::{PrekeyBundle, PrekeySecret, Sid, generate_prekey};

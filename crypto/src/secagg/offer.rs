@@ -210,7 +210,8 @@ fn check_noise(terms: &RoundTerms, threshold: ValidThreshold) -> Result<(), Offe
     let honest = threshold.survivors_min() - threshold.colluders();
     let reached = (f64::from(honest) * terms.variance_local.squared()).sqrt() / terms.units_per_clip as f64;
     // The comparison of two rounded square roots may err by a few units in the last place.
-    let enough = terms.sigma_total.is_finite() && terms.sigma_total > 0.0 && reached >= terms.sigma_total * (1.0 - 1e-12);
+    let enough =
+        terms.sigma_total.is_finite() && terms.sigma_total > 0.0 && reached >= terms.sigma_total * (1.0 - 1e-12);
     if enough { Ok(()) } else { Err(OfferError::NoiseShortfall { honest, reached, promised: terms.sigma_total }) }
 }
 

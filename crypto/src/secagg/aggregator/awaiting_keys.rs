@@ -39,7 +39,12 @@ impl AwaitingKeys {
     ///
     /// # Errors
     /// [`PeerMisbehaved`]: a full cohort, a merchant or key that is in already, a bundle that is not the merchant's.
-    pub fn add(&mut self, merchant: MerchantId, identity: VerifyingKey, bundle: PrekeyBundle) -> Result<(), PeerMisbehaved> {
+    pub fn add(
+        &mut self,
+        merchant: MerchantId,
+        identity: VerifyingKey,
+        bundle: PrekeyBundle,
+    ) -> Result<(), PeerMisbehaved> {
         if self.len() == usize::from(ValidThreshold::MAX_PARTICIPANTS) {
             return Err(PeerMisbehaved::CohortFull(merchant));
         }
@@ -57,7 +62,11 @@ impl AwaitingKeys {
     ///
     /// # Errors
     /// [`RoundFailed::Offer`] when participants would refuse it.
-    pub fn close(self, terms: RoundTerms, federation: &SigningKey) -> Result<(AwaitingShares, SignedOffer), RoundFailed> {
+    pub fn close(
+        self,
+        terms: RoundTerms,
+        federation: &SigningKey,
+    ) -> Result<(AwaitingShares, SignedOffer), RoundFailed> {
         let offer = RoundOffer { version: OFFER_VERSION, terms, roster: self.roster };
         let signed = SignedOffer::sign(&offer, federation)?;
         let verified = signed.open(&federation.verifying_key())?;

@@ -40,7 +40,12 @@ impl Member {
     }
 
     /// A set that the server names: within `whole`, with this participant in it, and of at least m members.
-    fn check_set(&self, message: &'static str, set: &ParticipantSet, whole: &ParticipantSet) -> Result<(), ParticipantError> {
+    fn check_set(
+        &self,
+        message: &'static str,
+        set: &ParticipantSet,
+        whole: &ParticipantSet,
+    ) -> Result<(), ParticipantError> {
         let strangers = set.difference(whole);
         if !strangers.is_empty() {
             return Err(ParticipantError::Strangers { message, strangers });

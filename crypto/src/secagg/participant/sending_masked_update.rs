@@ -88,7 +88,10 @@ impl SendingMaskedUpdate {
         let mut residues = update.into_residues();
         mask::apply(&mut residues, grid.bits(), &masks);
         let bytes = grid.pack(&residues).expect("invariant: a noised update has its grid's dimension");
-        let masked = MaskedUpdate { header: MaskedUpdateHeader { sid, length: bytes.len() as u64, sha256: sha256(&bytes) }, bytes };
+        let masked = MaskedUpdate {
+            header: MaskedUpdateHeader { sid, length: bytes.len() as u64, sha256: sha256(&bytes) },
+            bytes,
+        };
         Ok((ConfirmingSurvivors::new(member, sharers, held, unreadable), masked))
     }
 }

@@ -122,6 +122,10 @@ impl Answered {
     /// # Errors
     /// [`ParticipantError::SecondRequest`].
     pub fn answer(&self, request: &UnmaskRequest) -> Result<&UnmaskResponse, ParticipantError> {
-        if sha256(&request.encode()) == self.request { Ok(&self.response) } else { Err(ParticipantError::SecondRequest) }
+        if sha256(&request.encode()) == self.request {
+            Ok(&self.response)
+        } else {
+            Err(ParticipantError::SecondRequest)
+        }
     }
 }

@@ -20,7 +20,12 @@ fn nobody_drops_out() {
 #[test]
 fn one_drops_out_at_every_stage() {
     // Number 6 never shares, 5 never delivers, 4 never signs, 3 never answers.
-    let (u0, u1, u2, u3) = (ParticipantSet::first(10), set(&[1, 2, 3, 4, 5, 7, 8, 9, 10]), set(&[1, 2, 3, 4, 7, 8, 9, 10]), set(&[1, 2, 3, 7, 8, 9, 10]));
+    let (u0, u1, u2, u3) = (
+        ParticipantSet::first(10),
+        set(&[1, 2, 3, 4, 5, 7, 8, 9, 10]),
+        set(&[1, 2, 3, 4, 7, 8, 9, 10]),
+        set(&[1, 2, 3, 7, 8, 9, 10]),
+    );
     let cohort = Cohort::new(10, 2, terms(7, 6, 1, 40, 30));
     assert_eq!(cohort.aggregator.waiting_for(), u0);
     let shared = cohort.share(&u1);
@@ -53,7 +58,8 @@ fn each_stage_with_too_few_ends_the_round_by_name() {
 #[test]
 fn the_server_is_ready_with_t_shares_of_every_secret() {
     let everyone = ParticipantSet::first(5);
-    let confirmed = Cohort::new(5, 7, terms(4, 4, 1, 9, 20)).share(&everyone).mask(&set(&[1, 2, 3, 4])).confirm(&everyone);
+    let confirmed =
+        Cohort::new(5, 7, terms(4, 4, 1, 9, 20)).share(&everyone).mask(&set(&[1, 2, 3, 4])).confirm(&everyone);
     let (mut aggregator, request, participants, _) = confirmed.request();
     for (index, (from, state)) in participants.into_iter().enumerate() {
         assert!(!aggregator.is_ready(), "{index} answers are too few");

@@ -17,7 +17,9 @@ fn cohort(seed: u8) -> Cohort {
 #[test]
 fn bundles_that_are_forged_or_repeated_stay_out_of_the_cohort() {
     let mut entropy = SeededEntropy::danger_from_seed([1; 32]);
-    let mut made = |position: usize| generate_prekey(&merchant(position), &identity(position), 1, &mut entropy).expect("entropy").0;
+    let mut made = |position: usize| {
+        generate_prekey(&merchant(position), &identity(position), 1, &mut entropy).expect("entropy").0
+    };
     let (first, again, second) = (made(0), made(0), made(1));
     let mut keys = AwaitingKeys::new();
     let public = |position| identity(position).verifying_key();
@@ -27,7 +29,10 @@ fn bundles_that_are_forged_or_repeated_stay_out_of_the_cohort() {
     assert!(matches!(keys.add(merchant(2), public(1), second.clone()), Err(P::Bundle(_))));
     keys.add(merchant(1), public(1), second).expect("new");
     assert_eq!(keys.len(), 2);
-    assert!(matches!(keys.close(terms(4, 4, 1, 9, 20), &federation()), Err(RoundFailed::Offer(OfferError::Threshold(_)))));
+    assert!(matches!(
+        keys.close(terms(4, 4, 1, 9, 20), &federation()),
+        Err(RoundFailed::Offer(OfferError::Threshold(_)))
+    ));
 }
 
 #[test]
@@ -143,7 +148,10 @@ fn answers_with_other_shares_are_turned_away() {
     };
     // Its share of the wrong secret of 2; a share of somebody unknown; one subject twice.
     assert_eq!(refused(&|a| a.shares[1].1 = SecretKind::MaskKey), Err(P::OtherShares(from)));
-    assert_eq!(refused(&|a| a.shares.push((number(7), SecretKind::SelfMask, Share([0; 32])))), Err(P::OtherShares(from)));
+    assert_eq!(
+        refused(&|a| a.shares.push((number(7), SecretKind::SelfMask, Share([0; 32])))),
+        Err(P::OtherShares(from))
+    );
     assert_eq!(refused(&|a| a.shares.insert(0, a.shares[0].clone())), Err(P::OtherShares(from)));
     assert!(matches!(refused(&|a| a.sid = sha256(b"other")), Err(P::ForeignRound { .. })));
     assert_eq!(refused(&|_| ()), Ok(()));
@@ -178,7 +186,9 @@ fn wrong_shares_are_noticed_survived_where_possible_and_named() {
     assert_eq!(aggregate.accused, set(&[2]));
     // Four answers, one of them wrong: no sum, and never a wrong sum.
     let (result, _) = with_wrong_shares(7, &[2], &set(&[1, 2, 3, 4]));
-    assert!(matches!(result, Err(RoundFailed::MalformedShares { subject, holders, .. }) if subject == number(1) && holders == set(&[1, 2, 3, 4])));
+    assert!(
+        matches!(result, Err(RoundFailed::MalformedShares { subject, holders, .. }) if subject == number(1) && holders == set(&[1, 2, 3, 4]))
+    );
 }
 
 #[test]
@@ -190,7 +200,8 @@ fn a_dealer_whose_shares_do_not_fit_together_is_named() {
     let mut states = Vec::new();
     for (position, participant) in participants.into_iter().enumerate() {
         let from = ParticipantNumber::from_position(position).expect("six");
-        let (state, mut message) = participant.accept(offer.clone()).expect("invited").share_keys(&mut entropy).expect("good keys");
+        let (state, mut message) =
+            participant.accept(offer.clone()).expect("invited").share_keys(&mut entropy).expect("good keys");
         if from == number(3) {
             message.commitment = sha256(b"another seed");
         }
@@ -198,7 +209,8 @@ fn a_dealer_whose_shares_do_not_fit_together_is_named() {
         states.push((from, state));
     }
     let (aggregator, deliveries) = aggregator.close().expect("six");
-    let participants = states.into_iter().zip(deliveries).map(|((from, state), (_, delivered))| (from, state, delivered)).collect();
+    let participants =
+        states.into_iter().zip(deliveries).map(|((from, state), (_, delivered))| (from, state, delivered)).collect();
     let confirmed = Shared { offer, aggregator, participants }.mask(&everyone()).confirm(&everyone());
     let (result, _) = confirmed.unmask(&everyone());
     assert!(matches!(result, Err(RoundFailed::MalformedShares { subject, .. }) if subject == number(3)));
@@ -213,7 +225,8 @@ fn a_dealer_whose_ciphertexts_do_not_open_costs_nothing_while_enough_others_hold
     let mut states = Vec::new();
     for (position, participant) in participants.into_iter().enumerate() {
         let from = ParticipantNumber::from_position(position).expect("six");
-        let (state, mut message) = participant.accept(offer.clone()).expect("invited").share_keys(&mut entropy).expect("good keys");
+        let (state, mut message) =
+            participant.accept(offer.clone()).expect("invited").share_keys(&mut entropy).expect("good keys");
         if from == number(3) {
             message.sealed[3].1 = [0; 94];
             message.sealed[4].1 = [0; 94];
@@ -222,7 +235,8 @@ fn a_dealer_whose_ciphertexts_do_not_open_costs_nothing_while_enough_others_hold
         states.push((from, state));
     }
     let (aggregator, deliveries) = aggregator.close().expect("six");
-    let participants = states.into_iter().zip(deliveries).map(|((from, state), (_, delivered))| (from, state, delivered)).collect();
+    let participants =
+        states.into_iter().zip(deliveries).map(|((from, state), (_, delivered))| (from, state, delivered)).collect();
     let confirmed = Shared { offer, aggregator, participants }.mask(&everyone()).confirm(&everyone());
     let (result, plain) = confirmed.unmask(&everyone());
     assert_eq!(result.expect("four shares").residues, plain.residues());

@@ -37,13 +37,18 @@ fn a_foreign_offer_is_not_accepted() {
 }
 
 fn prekey(position: usize) -> PrekeySecret {
-    generate_prekey(&merchant(position), &identity(position), 5, &mut SeededEntropy::danger_from_seed([9; 32])).expect("entropy").1
+    generate_prekey(&merchant(position), &identity(position), 5, &mut SeededEntropy::danger_from_seed([9; 32]))
+        .expect("entropy")
+        .1
 }
 
 #[test]
 fn a_delivery_for_another_round_or_with_wrong_sets_is_refused() {
     assert!(matches!(refuses_delivery(3, |d| d.sid = sha256(b"other")), E::ForeignRound { .. }));
-    assert!(matches!(refuses_delivery(3, |d| d.sharers.insert(number(7)).then_some(()).expect("fresh")), E::Strangers { .. }));
+    assert!(matches!(
+        refuses_delivery(3, |d| d.sharers.insert(number(7)).then_some(()).expect("fresh")),
+        E::Strangers { .. }
+    ));
     assert!(matches!(refuses_delivery(3, |d| d.sharers = d.sharers.without(number(1))), E::LeftOut(_)));
     assert!(matches!(refuses_delivery(3, |d| d.sharers = set(&[1, 2, 3, 4])), E::TooFew { have: 4, need: 5, .. }));
     // U1 and the ciphertexts have to agree, in both directions.
@@ -157,7 +162,8 @@ fn no_split_view_opens_both_secrets_of_anyone() {
         states.push((from, state, survivors));
     }
     for (from, state, survivors) in states {
-        let half: Vec<_> = signatures.iter().filter(|(signer, _)| (signer.get() <= 3) == (from.get() <= 3)).copied().collect();
+        let half: Vec<_> =
+            signatures.iter().filter(|(signer, _)| (signer.get() <= 3) == (from.get() <= 3)).copied().collect();
         let request = |signatures| UnmaskRequest {
             sid,
             reveal_self_masks: survivors,
@@ -165,7 +171,11 @@ fn no_split_view_opens_both_secrets_of_anyone() {
             signatures,
         };
         // With its own half it is short of t, with both halves somebody signed other sets.
-        let with = if from.get() % 2 == 0 { half } else { signatures.iter().filter(|(s, _)| survivors.contains(*s)).copied().collect() };
+        let with = if from.get() % 2 == 0 {
+            half
+        } else {
+            signatures.iter().filter(|(s, _)| survivors.contains(*s)).copied().collect()
+        };
         let refused = state.unmask(&request(with)).map(drop);
         assert!(matches!(refused, Err(E::TooFew { .. } | E::ConsistencyForged(_))), "{from}: {refused:?}");
     }
@@ -183,7 +193,8 @@ fn the_one_answer_is_repeated_but_never_replaced() {
     // After a crash the stored answer says the same, and refuses the rest.
     let stored = Answered::from_bytes(&answered.to_bytes()).expect("its own bytes");
     assert_eq!(stored.answer(&request).expect("the same").encode(), bytes);
-    let second = UnmaskRequest { reveal_self_masks: set(&[2, 3, 4, 5, 6]), reveal_mask_keys: set(&[1]), ..request.clone() };
+    let second =
+        UnmaskRequest { reveal_self_masks: set(&[2, 3, 4, 5, 6]), reveal_mask_keys: set(&[1]), ..request.clone() };
     assert!(matches!(stored.answer(&second), Err(E::SecondRequest)));
     assert!(Answered::from_bytes(&answered.to_bytes()[1..]).is_err());
 

@@ -203,7 +203,8 @@ impl Confirmed {
 
 /// An update with noise, reproducible for each participant.
 fn update_of(grid: Grid, from: ParticipantNumber) -> NoisedUpdate {
-    let values: Vec<f64> = (0..grid.dimension()).map(|i| ((i * 7 + usize::from(from.get()) * 31) % 101) as f64 / 50.0 - 1.0).collect();
+    let values: Vec<f64> =
+        (0..grid.dimension()).map(|i| ((i * 7 + usize::from(from.get()) * 31) % 101) as f64 / 50.0 - 1.0).collect();
     let quantized = grid.quantize(&values).expect("finite");
     let variance = Variance::new(100, 1).expect("in range");
     quantized.with_noise(&mut ExactSampler::danger_from_seed([from.get(); 32]), variance).expect("noise")

@@ -8,7 +8,8 @@ fn roster(n: usize) -> Vec<RosterEntry> {
     let mut entropy = SeededEntropy::danger_from_seed([1; 32]);
     (0..n)
         .map(|position| {
-            let (bundle, _) = generate_prekey(&merchant(position), &identity(position), 1, &mut entropy).expect("entropy");
+            let (bundle, _) =
+                generate_prekey(&merchant(position), &identity(position), 1, &mut entropy).expect("entropy");
             RosterEntry { merchant: merchant(position), identity: identity(position).verifying_key(), bundle }
         })
         .collect()
@@ -49,7 +50,10 @@ fn the_exact_bytes_are_what_counts() {
         SignedOffer { bytes, signature }.open(&public)
     };
     let text = String::from_utf8(signed.bytes).expect("json");
-    assert!(matches!(resign(text.replacen("\"run\":1", "\"run\":1,\"extra\":2", 1).into()), Err(OfferError::Malformed(_))));
+    assert!(matches!(
+        resign(text.replacen("\"run\":1", "\"run\":1,\"extra\":2", 1).into()),
+        Err(OfferError::Malformed(_))
+    ));
     assert!(matches!(resign(text.replacen("\"run\":1", "\"run\":-1", 1).into()), Err(OfferError::Malformed(_))));
     assert!(matches!(resign(b"{}".to_vec()), Err(OfferError::Malformed(_))));
     assert!(matches!(resign(vec![b' '; OFFER_BYTES_MAX + 1]), Err(OfferError::TooLong(_))));

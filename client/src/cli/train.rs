@@ -1,0 +1,126 @@
+//! `forecastle train`.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Format, Outcome, print_json, runtime};
+use crate::{
+    data::{prepare, store::DataStore},
+    federation::home::Home,
+    forecast::personal::Personal,
+    model::{Model, assets},
+    round::{
+        driver::{Participant, TrainOptions},
+        event::RoundEvent,
+    },
+    train::{LocalTraining, merchant::MerchantStep},
+};
+
+/// Take part in the federation's rounds until its run ends.
+///
+/// Goes on where it stopped when run again. Every round is charged to this merchant's own ledger before anything
+/// leaves; a round that would exceed the cap is refused.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  forecastle train
+  forecastle train --once
+  forecastle train --local")]
+pub(super) struct Arguments {
+    /// Stop after one round.
+    #[arg(long)]
+    once: bool,
+    /// Only see what local training does to the model at hand; nothing is sent and nothing charged.
+    #[arg(long, conflicts_with = "once")]
+    local: bool,
+    /// Seconds for which a server that does not answer is tried.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    patience: u64,
+}
+
+pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
+    if arguments.local {
+        return local(&home, format);
+    }
+    home.membership()?;
+    let (plan, _) = home.plan()?;
+    let store = DataStore::open(&home.data())?;
+    // The federation's model decides the step of the series; before the first download the warm start stands in.
+    let config = base_model(&home)?.1.config().clone();
+    let (step, prepared) = MerchantStep::new(&store, home.series_choice()?, &plan, &config)?;
+    if format == Format::Text {
+        println!("{} series take part", prepared.series.len());
+        if let Some(bounds) = &prepared.bounds {
+            println!("{bounds}");
+        }
+    }
+    drop(store);
+    let options = TrainOptions { once: arguments.once, patience: Duration::from_secs(arguments.patience) };
+    let runtime = runtime()?;
+    let mut participant = Participant::open(home, Box::new(step), options)?;
+    let mut observe = |event: RoundEvent| match format {
+        Format::Json => {
+            if let Ok(line) = serde_json::to_string(&event) {
+                println!("{line}");
+            }
+        }
+        Format::Text => describe(&event),
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            result = participant.train(&mut observe) => result.map(|_| ()).map_err(Into::into),
+            _ = tokio::signal::ctrl_c() => {
+                eprintln!("stopped; run `forecastle train` again to go on with the next round");
+                Ok(())
+            }
+        }
+    })
+}
+
+fn describe(event: &RoundEvent) {
+    match event {
+        RoundEvent::Restored { charges } => println!(
+            "this state was restored or copied: {charges} charges taken over from the federation's log, unused keys burnt"
+        ),
+        RoundEvent::Waiting { present } => println!("waiting for a round; {present} merchants are present"),
+        RoundEvent::Started { round, cohort } => println!("round {round}: {cohort} merchants"),
+        RoundEvent::Charged { round, epsilon, cap } => println!("round {round}: charged, ε = {epsilon:.4} of {cap}"),
+        RoundEvent::Published { round, model_version } => println!("round {round}: model {model_version} published"),
+        RoundEvent::Missed { round, reason } => println!("round {round}: missed ({reason})"),
+        RoundEvent::Reconnecting { reason } => println!("{reason}; trying again"),
+        RoundEvent::Finished { model_version } => println!("the run is over; model {model_version} is here"),
+    }
+}
+
+/// The model to start from: the federation's latest, or the warm start before the first download.
+pub(super) fn base_model(home: &Home) -> Result<(u64, Model), Box<dyn std::error::Error + Send + Sync>> {
+    match home.current_model()? {
+        Some((version, snapshot)) => Ok((version, Model::from_snapshot(&snapshot)?)),
+        None => Ok((0, Model::from_snapshot(&assets::warm_start("nano-daily")?)?)),
+    }
+}
+
+fn local(home: &Home, format: Format) -> Outcome {
+    let store = DataStore::open(&home.data())?;
+    let (version, model) = base_model(home)?;
+    let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
+    let prepared =
+        prepare::local_series(&store, home.series_choice()?, model.config().frequency, period, model.shape().horizon)?;
+    let personal = Personal::train(&model, &prepared.series, &LocalTraining::fine_tuning(1))?;
+    match format {
+        Format::Json => {
+            print_json(&json!({ "model": version, "series": prepared.series.len(), "steps": personal.steps }))
+        }
+        Format::Text => {
+            println!(
+                "{} series; {} local steps improve model {version} on the last {} held-back steps",
+                prepared.series.len(),
+                personal.steps,
+                model.shape().horizon
+            );
+            println!("`forecastle forecast` does these steps by itself");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! From a shared model to one merchant's forecasts: local fine-tuning, local calibration, prediction.
+//!
+//! Everything here uses all of the merchant's lines and therefore never leaves it. The same steps serve the
+//! forecasts after federated rounds, the row *no federation* (from the warm start) and the row *alone* (longer, all
+//! parameters), so that the rows differ only in what they should differ in.
+
+use std::ops::ControlFlow;
+
+use super::{Calibration, Forecast, Forecaster};
+use crate::{
+    data::{series::Series, window::Window},
+    model::{BatchError, Model},
+    train::{LocalTraining, LocalTrainingError, TrainingSeries, merchant::training_series},
+};
+
+/// Most training windows that one series gives to local training; more windows of the same series look alike.
+const WINDOWS_PER_SERIES: usize = 12;
+
+/// A model made a merchant's own.
+pub struct Personal {
+    forecaster: Forecaster,
+    calibration: Calibration,
+    /// Steps of local training that were kept; 0 where the shared model was better as it was.
+    pub steps: usize,
+}
+
+/// Why a model could not be made a merchant's own.
+#[derive(Debug, thiserror::Error)]
+pub enum PersonalError {
+    /// Local training.
+    #[error(transparent)]
+    Training(#[from] LocalTrainingError),
+    /// Prediction.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+}
+
+impl Personal {
+    /// Trains `base` on the given series (cut to what is known) and calibrates on their last horizon.
+    ///
+    /// No window of the last horizon is trained on; it chooses when to stop, and the calibration is fitted on it.
+    ///
+    /// # Errors
+    /// [`PersonalError`].
+    pub fn train(base: &Model, series: &[Series], settings: &LocalTraining) -> Result<Self, PersonalError> {
+        let (shape, horizon) = (base.shape(), base.shape().horizon);
+        let (mut train, mut validation) = (Vec::new(), Vec::new());
+        for one in training_series(series.to_vec(), base.config()) {
+            let last = one.series.y.len().saturating_sub(horizon);
+            let earlier: Vec<usize> = one.cuts.iter().copied().filter(|cut| cut + horizon <= last).collect();
+            let stride = earlier.len().div_ceil(WINDOWS_PER_SERIES).max(1);
+            train.extend(earlier.iter().rev().step_by(stride).map(|&cut| one.window(cut, shape)));
+            if one.cuts.contains(&last) && !earlier.is_empty() {
+                validation.push(one.window(last, shape));
+            }
+        }
+        let outcome = settings.run(base, &train, &validation, &mut |_| ControlFlow::Continue(()))?;
+        let forecaster = Forecaster::of(outcome.model);
+        let calibration = Self::calibrate(&forecaster, &validation)?;
+        Ok(Self { forecaster, calibration, steps: outcome.steps })
+    }
+
+    /// `base` as it is, without local training or calibration.
+    pub fn untouched(base: Model) -> Self {
+        Self { forecaster: Forecaster::of(base), calibration: Calibration::IDENTITY, steps: 0 }
+    }
+
+    /// Forecasts the steps after the end of each series, `horizon` of them (at most the model's).
+    ///
+    /// # Errors
+    /// [`BatchError`].
+    pub fn predict(&self, series: &[Series], horizon: usize) -> Result<Vec<Forecast>, BatchError> {
+        let shape = self.forecaster.shape();
+        let windows: Vec<Window> = series
+            .iter()
+            .map(|s| TrainingSeries::new(s.clone(), shape, usize::MAX >> 1).window(s.y.len(), shape))
+            .collect();
+        let mut forecasts = self.forecaster.predict(&windows)?;
+        for forecast in &mut forecasts {
+            self.calibration.apply(forecast);
+            forecast.truncate(horizon);
+        }
+        Ok(forecasts)
+    }
+
+    fn calibrate(forecaster: &Forecaster, held_back: &[Window]) -> Result<Calibration, BatchError> {
+        if held_back.is_empty() {
+            return Ok(Calibration::IDENTITY);
+        }
+        let forecasts = forecaster.predict(held_back)?;
+        let truth: Vec<Vec<f32>> = held_back.iter().map(|w| w.future.clone()).collect();
+        Ok(Calibration::fit(&forecasts, &truth))
+    }
+}

@@ -1,0 +1,81 @@
+//! A merchant's private step over its own store: what a round asks of the data.
+//!
+//! The data set is read once and stays as it is until training ends: a round never mixes lines from before and
+//! after an import.
+
+use forecastle_crypto::dp::plan::PrivacyPlan;
+use forecastle_proto::model::ModelSnapshot;
+
+use super::{PrivateStep, PrivateStepError, Sampling, TrainingSeries};
+use crate::{
+    data::{
+        prepare::{self, PrepareError, Prepared, SeriesChoice},
+        store::DataStore,
+    },
+    model::{Model, ModelConfig, ModelError},
+    round::driver::LocalStep,
+};
+
+/// Steps that a training window has behind it at least: shorter pasts say little.
+pub const PAST_SEASONS_MIN: usize = 4;
+
+/// Bounded series of one merchant and the plan's step.
+pub struct MerchantStep {
+    series: Vec<TrainingSeries>,
+    step: PrivateStep,
+    sampling: Sampling,
+}
+
+/// Why a merchant cannot take part with its data.
+#[derive(Debug, thiserror::Error)]
+pub enum MerchantStepError {
+    /// The data do not fit the plan.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The model's settings are unusable.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+impl MerchantStep {
+    /// Builds the bounded series for `plan` and a network of `config`. Returns also what was left out.
+    ///
+    /// # Errors
+    /// [`MerchantStepError`] says what to import.
+    pub fn new(
+        store: &DataStore,
+        choice: SeriesChoice,
+        plan: &PrivacyPlan,
+        config: &ModelConfig,
+    ) -> Result<(Self, Prepared), MerchantStepError> {
+        let prepared = prepare::bounded_series(store, choice, config.frequency, plan)?;
+        let series = training_series(prepared.series.clone(), config);
+        let step = private_step(plan);
+        Ok((Self { series, step, sampling: Sampling::from_system() }, prepared))
+    }
+}
+
+/// Series with their training cuts for a network of `config`.
+pub fn training_series(series: Vec<crate::data::series::Series>, config: &ModelConfig) -> Vec<TrainingSeries> {
+    let past_min = match config.frequency {
+        crate::data::series::Frequency::Daily => PAST_SEASONS_MIN * 7,
+        crate::data::series::Frequency::Weekly => PAST_SEASONS_MIN * 3,
+    };
+    series.into_iter().map(|s| TrainingSeries::new(s, config.shape(), past_min)).collect()
+}
+
+/// The public constants of a plan's step.
+pub fn private_step(plan: &PrivacyPlan) -> PrivateStep {
+    PrivateStep {
+        clip: plan.step.clip,
+        rate: plan.step.sampling_rate,
+        windows_per_series: plan.step.windows_per_series as usize,
+    }
+}
+
+impl LocalStep for MerchantStep {
+    fn gradient_sum(&mut self, model: &ModelSnapshot) -> Result<Vec<f64>, String> {
+        let model = Model::from_snapshot(model).map_err(|e| e.to_string())?;
+        self.step.gradient_sum(&model, &self.series, &mut self.sampling).map_err(|e: PrivateStepError| e.to_string())
+    }
+}
