@@ -1,5 +1,6 @@
 //! What the examples share: a generated marketplace, readers of published data sets, and the report.
 
 pub mod dataset;
+pub mod job;
 pub mod report;
 pub mod world;

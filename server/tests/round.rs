@@ -63,7 +63,7 @@ async fn a_round_publishes_what_follows_from_the_sum_and_the_run_ends_after_its_
         optimizer.step(&sum(plan.grid(DIMENSION as u32).unwrap(), &residues), divisor).unwrap();
         let mut expected = model();
         let layout = expected.manifest.layout.clone();
-        layout.scatter_federated(&optimizer.published(), &mut expected.values);
+        layout.scatter_federated(&optimizer.published(number), &mut expected.values);
 
         let bytes = download(&merchants[0], number).await;
         assert_eq!(ModelSnapshot::from_bytes(&bytes).unwrap(), expected);

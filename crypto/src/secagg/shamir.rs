@@ -6,7 +6,7 @@
 //! coefficients depend on public numbers only.
 //!
 //! The invariant: any t shares give the secret, fewer say nothing about it. A wrong share is *not* noticed here;
-//! whoever reconstructs compares the result with a commitment ([`recover`] takes that check as an argument).
+//! whoever reconstructs compares the result with a commitment (`recover` takes that check as an argument).
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 

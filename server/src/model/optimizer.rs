@@ -14,12 +14,12 @@
 //! ```
 //!
 //! FedAdam divides the moments by their start-up bias (Kingma and Ba 2015), which algorithm 2 leaves out: with a
-//! small ε the first steps would otherwise be up to (1 − β₁)/√(1 − β₂) times too large or small. The published
-//! weights p are the exponential average of w₁…w_t with decay a, without the weights the run began with; a = 0
-//! publishes the last weights. All of it is post-processing of a private sum and costs no ε.
+//! small ε the first steps would otherwise be up to (1 − β₁)/√(1 − β₂) times too large or small. The average p of
+//! w₁…w_t decays with a and leaves out the weights the run began with. All of it is post-processing of a private sum
+//! and costs no ε.
 //!
-//! Merchants take their gradients at p, the model they are offered, while the steps move w: the primal averaging
-//! of Tao et al. 2018. A simulation that wants the same numbers does the same.
+//! What is published: w while the run goes on, since merchants take their gradients there; p with the last round of
+//! the schedule, since that is the model people forecast with (docs/adr/0006-raw-weights-during-a-run.md).
 //!
 //! The invariant: the same plan, start and sums give the same bits, and a state that was written and read back
 //! goes on as if it never had been.
@@ -134,9 +134,12 @@ impl ServerOptimizer {
         Ok(())
     }
 
-    /// The weights to publish, `[d]`.
-    pub fn published(&self) -> Vec<f32> {
-        self.average.iter().map(|&w| w as f32).collect()
+    /// The weights to publish after `round` (counted from 1, abandoned rounds included), `[d]`: the average with the
+    /// last round of the schedule, the weights themselves before it.
+    pub fn published(&self, round: u64) -> Vec<f32> {
+        let last = round >= u64::from(self.rounds);
+        let values = if last { &self.average } else { &self.weights };
+        values.iter().map(|&w| w as f32).collect()
     }
 
     /// The weights that steps move, `[d]`.
@@ -247,7 +250,7 @@ mod tests {
         optimizer.step(&[4.0, -2.0], 2.0).unwrap();
         // 1 − 0.5·2 and −1 + 0.5·1.
         near(optimizer.weights(), &[0.0, -0.5]);
-        assert_eq!(optimizer.published(), vec![0.0, -0.5]);
+        assert_eq!(optimizer.published(1), vec![0.0, -0.5]);
     }
 
     #[test]
@@ -300,14 +303,15 @@ mod tests {
     fn the_average_holds_the_weights_of_the_run_and_not_its_start() {
         let averaged = OptimizerPlan { averaging: 0.5, ..plan(OptimizerRule::FedAvg) };
         let mut optimizer = ServerOptimizer::new(&averaged, 10, &[100.0]);
-        assert_eq!(optimizer.published(), vec![100.0]);
+        assert_eq!(optimizer.published(10), vec![100.0]);
         optimizer.step(&[2.0], 1.0).unwrap();
         // Only w₁ = 99.
-        assert_eq!(optimizer.published(), vec![99.0]);
+        assert_eq!(optimizer.published(10), vec![99.0]);
         optimizer.step(&[2.0], 1.0).unwrap();
         // (½·99 + 98) / 1.5.
-        near(&[f64::from(optimizer.published()[0])], &[f64::from((147.5_f64 / 1.5) as f32)]);
+        near(&[f64::from(optimizer.published(10)[0])], &[f64::from((147.5_f64 / 1.5) as f32)]);
         near(optimizer.weights(), &[98.0]);
+        assert_eq!(optimizer.published(9), vec![98.0], "before the last round the weights themselves go out");
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Registry {
         let latest = self.latest();
         let version = latest.row.version + 1;
         let mut values = latest.snapshot.values.clone();
-        latest.snapshot.manifest.layout.scatter_federated(&optimizer.published(), &mut values);
+        latest.snapshot.manifest.layout.scatter_federated(&optimizer.published(round), &mut values);
         let snapshot = ModelSnapshot::new(latest.snapshot.manifest.clone(), values)
             .map_err(|source| RegistryError::Model { version, source })?;
         let bytes = snapshot.to_bytes();
