@@ -62,15 +62,19 @@ pub fn generated(merchants: usize, products: usize, seed: u64, out: &Path) -> Re
     let candidates = written
         .into_iter()
         .zip(world.merchants())
-        .map(|(files, merchant)| Candidate {
-            name: files.merchant,
+        .enumerate()
+        .map(|(number, (files, merchant))| Candidate {
+            name: merchant_name(&files.merchant, number),
             // Facts first: prices, promotions and stock are then known when orders arrive.
             files: vec![files.holidays, files.products, files.calendar, files.orders],
             truth: merchant
                 .products
                 .iter()
                 .zip(&merchant.truth)
-                .map(|(product, truth)| (product.id.clone(), truth.sales.clone()))
+                .map(|(product, truth)| {
+                    let held_back = truth.sales.len().saturating_sub(world.config().held_back_days);
+                    (product.id.clone(), truth.sales[held_back..].to_vec())
+                })
                 .collect(),
         })
         .collect();
