@@ -112,8 +112,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> 
     );
     println!("{}", size_advice(&plan, dimension));
 
-    let running =
-        RunningServer::found(&out.join("server"), &plan, &warm.snapshot(), cast.candidates.len()).await?;
+    let running = RunningServer::found(&out.join("server"), &plan, &warm.snapshot(), cast.candidates.len()).await?;
     let events = running.server.events();
     let policy = MerchantPolicy { epsilon_max: arguments.epsilon, ..MerchantPolicy::default() };
     let homes_folder = out.join("merchants");
@@ -152,7 +151,9 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> 
     print!("{}", forecastle_audit::verify::describe(&verdict));
     let data = report(Material {
         title: &cast.title,
-        command: std::env::args().skip(1).fold("cargo run --release --example marketplace --".into(), |c, a| c + " " + &a),
+        command: std::env::args()
+            .skip(1)
+            .fold("cargo run --release --example marketplace --".into(), |c, a| c + " " + &a),
         finished_at: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         plan: &plan,
         dimension,

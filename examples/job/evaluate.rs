@@ -142,9 +142,7 @@ pub fn table(exams: &[Exam]) -> AccuracyTable {
     let total = AccuracyRow {
         merchant: "all".into(),
         series: exams.iter().map(|e| e.series.len()).sum(),
-        scores: (0..METHODS.len())
-            .map(|m| accuracy(exams.iter().flat_map(|e| e.scored(m)).collect()))
-            .collect(),
+        scores: (0..METHODS.len()).map(|m| accuracy(exams.iter().flat_map(|e| e.scored(m)).collect())).collect(),
     };
     AccuracyTable { methods: METHODS.to_vec(), rows, total }
 }

@@ -102,7 +102,11 @@ pub fn published(layout: &str, data: &Path, most: usize, out: &Path) -> Result<C
     dealt.merchants.sort_by(|a, b| b.series.len().cmp(&a.series.len()).then_with(|| a.merchant.cmp(&b.merchant)));
     dealt.merchants.truncate(most);
     let horizon = task.evaluation.horizon;
-    let by = if task.series.id == task.series.merchant && task.has_orders() { SeriesKey::Merchant } else { SeriesKey::Product };
+    let by = if task.series.id == task.series.merchant && task.has_orders() {
+        SeriesKey::Merchant
+    } else {
+        SeriesKey::Product
+    };
     let missing = if task.series.missing == Missing::Zero { MissingDay::Zero } else { MissingDay::Closed };
     let choice = SeriesChoice { by, missing };
     let mut candidates = Vec::new();

@@ -9,7 +9,7 @@ use forecastle_crypto::{
         },
         unit::PrivacyUnit,
     },
-    quantize::{bits_needed, GridError},
+    quantize::{GridError, bits_needed},
 };
 
 /// What is known in public before anybody trains.

@@ -1,12 +1,6 @@
 //! The report's data, gathered from everything that ran.
 
-use forecastle_client::{
-    data::{
-        bound::BoundReport,
-        calendar::PROMOTION,
-        order::Period,
-    },
-};
+use forecastle_client::data::{bound::BoundReport, calendar::PROMOTION, order::Period};
 use forecastle_crypto::{
     dp::{
         plan::{EpsilonRows, PrivacyPlan},
@@ -66,7 +60,8 @@ pub fn guarantees(rows: Option<EpsilonRows>) -> Vec<Guarantee> {
         },
         Guarantee {
             adversary: "the server, with the colluders assumed".into(),
-            means: "sees every message, and some merchants tell it their noise; the cap is held against this row".into(),
+            means: "sees every message, and some merchants tell it their noise; the cap is held against this row"
+                .into(),
             epsilon: of(|r| r.server.epsilon),
         },
         Guarantee {
@@ -98,7 +93,11 @@ pub fn report(material: Material<'_>) -> ReportData {
     };
     ReportData {
         title: format!("Forecastle: {}", m.title),
-        subtitle: format!("trained on {}..{}, judged on the steps held back after it", m.period.start(), m.period.end()),
+        subtitle: format!(
+            "trained on {}..{}, judged on the steps held back after it",
+            m.period.start(),
+            m.period.end()
+        ),
         finished_at: m.finished_at,
         command: m.command,
         facts: m.facts,
@@ -109,7 +108,10 @@ pub fn report(material: Material<'_>) -> ReportData {
             cap: plan.privacy.epsilon_cap,
             guarantees: guarantees(rows),
             charges: vec![
-                ("rounds charged".into(), rows.map_or(0, |_| m.verdict.merchants.iter().map(|s| s.charges).max().unwrap_or(0)).to_string()),
+                (
+                    "rounds charged".into(),
+                    rows.map_or(0, |_| m.verdict.merchants.iter().map(|s| s.charges).max().unwrap_or(0)).to_string(),
+                ),
                 ("noise multiplier σ".into(), format!("{:.4} C", plan.step.noise_multiplier)),
                 ("clip norm C".into(), plan.step.clip.to_string()),
                 ("sampling rate q".into(), plan.step.sampling_rate.to_string()),

@@ -61,7 +61,11 @@ pub async fn train_all(
         }
     }
     // Ends with the run; should every merchant have stopped early, it would wait for ever.
-    let rounds = if stopped.is_empty() { watcher.await? } else { tokio::time::timeout(Duration::from_secs(5), watcher).await.map_or_else(|_| Ok(Vec::new()), |r| r)? };
+    let rounds = if stopped.is_empty() {
+        watcher.await?
+    } else {
+        tokio::time::timeout(Duration::from_secs(5), watcher).await.map_or_else(|_| Ok(Vec::new()), |r| r)?
+    };
     if model_version == 0 && !stopped.is_empty() {
         return Err(format!("no merchant could train; the first said: {}", stopped[0].1).into());
     }

@@ -78,8 +78,7 @@ impl FromStr for Invitation {
         let json = data_encoding::BASE64URL_NOPAD
             .decode(encoded.as_bytes())
             .map_err(|e| InvitationError::Damaged(e.to_string()))?;
-        let invitation: Self =
-            serde_json::from_slice(&json).map_err(|e| InvitationError::Damaged(e.to_string()))?;
+        let invitation: Self = serde_json::from_slice(&json).map_err(|e| InvitationError::Damaged(e.to_string()))?;
         invitation.token_bytes()?;
         invitation.ca_der()?;
         Ok(invitation)
@@ -87,9 +86,7 @@ impl FromStr for Invitation {
 }
 
 fn decode_hex(text: &str) -> Result<Vec<u8>, InvitationError> {
-    data_encoding::HEXLOWER
-        .decode(text.as_bytes())
-        .map_err(|e| InvitationError::Damaged(e.to_string()))
+    data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(|e| InvitationError::Damaged(e.to_string()))
 }
 
 #[cfg(test)]

@@ -184,16 +184,14 @@ impl ModelSnapshot {
         let mut views = Vec::with_capacity(self.manifest.layout.entries.len());
         let mut at = 0;
         for entry in &self.manifest.layout.entries {
-            let bytes: Vec<u8> =
-                self.values[at..at + entry.len()].iter().flat_map(|v| v.to_le_bytes()).collect();
+            let bytes: Vec<u8> = self.values[at..at + entry.len()].iter().flat_map(|v| v.to_le_bytes()).collect();
             views.push((entry.name.clone(), entry.shape.clone(), bytes));
             at += entry.len();
         }
         let tensors: BTreeMap<&str, TensorView<'_>> = views
             .iter()
             .map(|(name, shape, bytes)| {
-                let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
-                    .expect("bytes were cut to the shape");
+                let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes were cut to the shape");
                 (name.as_str(), view)
             })
             .collect();
@@ -210,8 +208,7 @@ impl ModelSnapshot {
         if bytes.len() > MODEL_BYTES_MAX {
             return Err(ModelFileError::TooLarge { what: "bytes", found: bytes.len(), max: MODEL_BYTES_MAX });
         }
-        let (_, header) =
-            SafeTensors::read_metadata(bytes).map_err(|e| ModelFileError::Format(e.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| ModelFileError::Format(e.to_string()))?;
         let text = header
             .metadata()
             .as_ref()
@@ -234,8 +231,7 @@ impl ModelSnapshot {
                 return Err(ModelFileError::Parameter { name: entry.name.clone(), why: "is listed twice".into() });
             }
         }
-        let tensors =
-            SafeTensors::deserialize(bytes).map_err(|e| ModelFileError::Format(e.to_string()))?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| ModelFileError::Format(e.to_string()))?;
         if tensors.len() != manifest.layout.entries.len() {
             return Err(ModelFileError::Manifest("it lists other tensors than the file holds".into()));
         }
@@ -251,9 +247,7 @@ impl ModelSnapshot {
                     entry.shape
                 )));
             }
-            values.extend(
-                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-            );
+            values.extend(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
         }
         Self::new(manifest, values)
     }
@@ -274,9 +268,7 @@ mod tests {
             shape: shape.to_vec(),
             federated,
         };
-        let layout = ParameterLayout {
-            entries: vec![entry("b.weight", &[2, 2], false), entry("a.bias", &[3], true)],
-        };
+        let layout = ParameterLayout { entries: vec![entry("b.weight", &[2, 2], false), entry("a.bias", &[3], true)] };
         let manifest = ModelManifest {
             version: 1,
             architecture: "test".into(),

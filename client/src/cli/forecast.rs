@@ -42,8 +42,7 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     }
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
     let prepared = prepare::local_series(&store, home.series_choice()?, model.config().frequency, period, longest)?;
-    let series: Vec<_> =
-        prepared.series.into_iter().filter(|s| s.y.iter().any(|v| v.is_finite())).collect();
+    let series: Vec<_> = prepared.series.into_iter().filter(|s| s.y.iter().any(|v| v.is_finite())).collect();
     let personal = Personal::train(&model, &series, &LocalTraining::fine_tuning(1))?;
     let forecasts = personal.predict(&series, horizon)?;
     let rows = || {

@@ -47,8 +47,7 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
         return Err("--max-epsilon must be a positive number".into());
     }
     let policy = MerchantPolicy { epsilon_max: arguments.max_epsilon, ..MerchantPolicy::default() };
-    let (membership, plan) =
-        runtime()?.block_on(join(home, &text, arguments.merchant, &policy, now_ms()))?;
+    let (membership, plan) = runtime()?.block_on(join(home, &text, arguments.merchant, &policy, now_ms()))?;
     match format {
         Format::Json => print_json(&json!({
             "federation": membership.federation,
@@ -56,7 +55,12 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
             "plan": plan,
         })),
         Format::Text => {
-            println!("joined `{}` as `{}`; state in {}", membership.federation, membership.merchant, home.path().display());
+            println!(
+                "joined `{}` as `{}`; state in {}",
+                membership.federation,
+                membership.merchant,
+                home.path().display()
+            );
             println!(
                 "plan `{}`: unit {}, ε at most {} at δ = {:e}, {} rounds over {}..{}",
                 plan.name,

@@ -49,7 +49,10 @@ pub(super) fn run(home: &Home, verb: &Verb, format: Format) -> Outcome {
         "{} in `{}`, data period {}..{}",
         membership.merchant, membership.federation, plan.rounds.period_start, plan.rounds.period_end
     );
-    println!("charged {count} of {} rounds; ε = {spent:.4} of at most {cap} at δ = {:e}", plan.rounds.count, plan.privacy.delta);
+    println!(
+        "charged {count} of {} rounds; ε = {spent:.4} of at most {cap} at δ = {:e}",
+        plan.rounds.count, plan.privacy.delta
+    );
     if let Some(rows) = rows {
         println!("\n  who looks                                              ε (PLD)   second opinion (RDP)");
         for (who, row) in [

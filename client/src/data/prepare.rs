@@ -44,7 +44,9 @@ pub enum PrepareError {
     #[error("nothing has been imported yet; run `forecastle data import orders.csv` first")]
     Empty,
     /// Nothing in the period.
-    #[error("the imported data have nothing between {start} and {end}, the federation's training period; import data of that time")]
+    #[error(
+        "the imported data have nothing between {start} and {end}, the federation's training period; import data of that time"
+    )]
     NothingInPeriod {
         /// First day.
         start: Date,
@@ -52,7 +54,9 @@ pub enum PrepareError {
         end: Date,
     },
     /// Totals cannot protect customers.
-    #[error("the plan protects customers, but the imported table holds totals without customers; import order lines, or join a federation whose unit is `series`")]
+    #[error(
+        "the plan protects customers, but the imported table holds totals without customers; import order lines, or join a federation whose unit is `series`"
+    )]
     NoCustomers,
     /// The plan's period is no period.
     #[error("the plan's training period {0} is not valid")]

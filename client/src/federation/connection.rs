@@ -28,7 +28,9 @@ pub enum CallError {
     #[error("`{0}` is no server address; it should look like https://host:port")]
     Address(String),
     /// Nobody answers.
-    #[error("the server at {server} does not answer ({why}); check that it is running and reachable, then run the same command again")]
+    #[error(
+        "the server at {server} does not answer ({why}); check that it is running and reachable, then run the same command again"
+    )]
     Unreachable {
         /// Which server.
         server: String,
@@ -91,8 +93,7 @@ impl Connection {
     /// # Errors
     /// Where the address is unusable.
     pub fn to_join(server: &str, server_name: &str, ca_pem: &str) -> Result<Self, CallError> {
-        let tls =
-            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca_pem)).domain_name(server_name);
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca_pem)).domain_name(server_name);
         Self::with(server, tls)
     }
 
@@ -143,24 +144,28 @@ impl Connection {
         let server = self.server.clone();
         let trust = |why: &str| CallError::Trust { server: server.clone(), why: why.to_owned() };
         if why.contains("UnknownIssuer") || why.contains("BadSignature") {
-            return trust("its certificate was not issued by the federation that invited this merchant; ask the operator for a new invitation, and do not go on if the answer surprises");
+            return trust(
+                "its certificate was not issued by the federation that invited this merchant; ask the operator for a new invitation, and do not go on if the answer surprises",
+            );
         }
         if why.contains("NotValidForName") || why.contains("not valid for name") {
             return trust("its certificate is for another host name; check the server's address");
         }
         if why.contains("NotValidYet") || why.contains("Expired") || why.contains("CertExpired") {
-            return trust("a certificate is expired or not yet valid; check the clock of this machine, then ask the operator");
+            return trust(
+                "a certificate is expired or not yet valid; check the clock of this machine, then ask the operator",
+            );
         }
         if why.contains("CertificateRequired") || why.contains("BadCertificate") || why.contains("CertificateUnknown") {
-            return trust("the server does not accept this merchant's certificate; it may be revoked or expired, ask the operator");
+            return trust(
+                "the server does not accept this merchant's certificate; it may be revoked or expired, ask the operator",
+            );
         }
         match status.code() {
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted => {
                 CallError::Unreachable { server, why }
             }
-            Code::NotFound | Code::FailedPrecondition => {
-                CallError::Gone(status.message().to_owned())
-            }
+            Code::NotFound | Code::FailedPrecondition => CallError::Gone(status.message().to_owned()),
             Code::OutOfRange | Code::DataLoss => CallError::Answer(status.message().to_owned()),
             _ => CallError::Refused(status.message().to_owned()),
         }

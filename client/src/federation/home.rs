@@ -191,9 +191,7 @@ impl Home {
     pub fn identity(&self) -> Result<Arc<SigningKey>, HomeError> {
         let path = self.path.join("identity.p8");
         let bytes = zeroize::Zeroizing::new(durable::read(&path)?);
-        SigningKey::from_pkcs8(&bytes)
-            .map(Arc::new)
-            .map_err(|e| HomeError::Damaged { path, why: e.to_string() })
+        SigningKey::from_pkcs8(&bytes).map(Arc::new).map_err(|e| HomeError::Damaged { path, why: e.to_string() })
     }
 
     /// Keeps a published model and makes it the current one.
@@ -218,9 +216,8 @@ impl Home {
             return Ok(None);
         }
         let text = String::from_utf8_lossy(&durable::read(&current)?).trim().to_owned();
-        let version: u64 = text
-            .parse()
-            .map_err(|_| HomeError::Damaged { path: current, why: format!("`{text}` is no version") })?;
+        let version: u64 =
+            text.parse().map_err(|_| HomeError::Damaged { path: current, why: format!("`{text}` is no version") })?;
         Ok(Some((version, self.model(version)?)))
     }
 
@@ -236,8 +233,8 @@ impl Home {
     fn read_toml<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T, HomeError> {
         let path = self.path.join(name);
         let bytes = durable::read(&path)?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|e| HomeError::Damaged { path: path.clone(), why: e.to_string() })?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|e| HomeError::Damaged { path: path.clone(), why: e.to_string() })?;
         toml::from_str(text).map_err(|e| HomeError::Damaged { path, why: e.to_string() })
     }
 }

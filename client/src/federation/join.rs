@@ -32,10 +32,14 @@ pub enum JoinError {
     #[error(transparent)]
     Invitation(#[from] InvitationError),
     /// The invitation's time is over.
-    #[error("the invitation has expired; ask the operator for a new one (if it is recent, check the clock of this machine)")]
+    #[error(
+        "the invitation has expired; ask the operator for a new one (if it is recent, check the clock of this machine)"
+    )]
     Expired,
     /// The clocks differ too much for deadlines to make sense.
-    #[error("the clock of this machine is {seconds} s {direction} the server's; set it (for instance by NTP) and run the same command again")]
+    #[error(
+        "the clock of this machine is {seconds} s {direction} the server's; set it (for instance by NTP) and run the same command again"
+    )]
     Clock {
         /// By how much.
         seconds: u64,
@@ -107,8 +111,7 @@ pub async fn join(
         durable::write(&at("tls.pem"), pem.as_bytes(), Access::Secret)?;
         key
     };
-    let mut parameters =
-        rcgen::CertificateParams::new(vec![merchant.to_string()]).map_err(certificate)?;
+    let mut parameters = rcgen::CertificateParams::new(vec![merchant.to_string()]).map_err(certificate)?;
     parameters.distinguished_name = rcgen::DistinguishedName::new();
     parameters.distinguished_name.push(rcgen::DnType::CommonName, merchant.as_str());
     let request = parameters.serialize_request(&tls_key).map_err(certificate)?.der().to_vec();
@@ -139,10 +142,8 @@ pub async fn join(
     }
     let plan = PrivacyPlan::parse(&answer.plan)?;
     policy.accept(&plan)?;
-    let key: [u8; 32] = answer
-        .server_key
-        .try_into()
-        .map_err(|_| CallError::Answer("the server's key is not 32 bytes long".into()))?;
+    let key: [u8; 32] =
+        answer.server_key.try_into().map_err(|_| CallError::Answer("the server's key is not 32 bytes long".into()))?;
     let membership = Membership {
         version: 1,
         federation: answer.federation,

@@ -36,7 +36,9 @@ pub enum LogError {
     #[error("the federation's checkpoint is not valid: {0}; training stops, tell the operator and the other merchants")]
     Checkpoint(String),
     /// The log is shorter than this merchant has seen it.
-    #[error("the federation's log shrank from {seen} to {now} entries: the server was restored or rewrote history; training stops, tell the operator and the other merchants")]
+    #[error(
+        "the federation's log shrank from {seen} to {now} entries: the server was restored or rewrote history; training stops, tell the operator and the other merchants"
+    )]
     Shrunk {
         /// Entries seen before.
         seen: u64,
@@ -44,7 +46,9 @@ pub enum LogError {
         now: u64,
     },
     /// The root does not follow from the entries.
-    #[error("the federation's log does not match its signed root at {size} entries: history was rewritten; training stops, tell the operator and the other merchants")]
+    #[error(
+        "the federation's log does not match its signed root at {size} entries: history was rewritten; training stops, tell the operator and the other merchants"
+    )]
     Root {
         /// Claimed size.
         size: u64,
@@ -203,8 +207,7 @@ impl LogCopy {
         for leaf in &fresh {
             durable::append_line(&entries, leaf).map_err(HomeError::from)?;
         }
-        durable::write(&self.folder.join("checkpoint"), note.as_bytes(), Access::Ordinary)
-            .map_err(HomeError::from)?;
+        durable::write(&self.folder.join("checkpoint"), note.as_bytes(), Access::Ordinary).map_err(HomeError::from)?;
         (self.tree, self.view) = (tree, view);
         Ok(fresh.len() as u64)
     }

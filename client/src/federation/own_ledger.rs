@@ -28,10 +28,10 @@ impl OwnLedger {
         let path = home.join("ledger.jsonl");
         let mut charges = Vec::new();
         for (number, line) in durable::read_lines(&path)?.into_iter().enumerate() {
-            charges.push(serde_json::from_slice(&line).map_err(|e| HomeError::Damaged {
-                path: path.clone(),
-                why: format!("line {}: {e}", number + 1),
-            })?);
+            charges.push(
+                serde_json::from_slice(&line)
+                    .map_err(|e| HomeError::Damaged { path: path.clone(), why: format!("line {}: {e}", number + 1) })?,
+            );
         }
         Ok(Self { path, charges })
     }
@@ -60,11 +60,8 @@ impl OwnLedger {
     /// Where the disk refuses.
     pub fn import_missing(&mut self, log: &LogCopy) -> Result<usize, HomeError> {
         let known: HashSet<_> = self.charges.iter().map(|s| (s.charge.sid, s.charge.masked_sha256)).collect();
-        let missing: Vec<SignedCharge> = log
-            .own_charges()
-            .filter(|s| !known.contains(&(s.charge.sid, s.charge.masked_sha256)))
-            .cloned()
-            .collect();
+        let missing: Vec<SignedCharge> =
+            log.own_charges().filter(|s| !known.contains(&(s.charge.sid, s.charge.masked_sha256))).cloned().collect();
         let count = missing.len();
         for charge in missing {
             self.record(charge)?;

@@ -92,7 +92,9 @@ pub enum TrainError {
     #[error("this merchant's training step failed: {0}; nothing was sent")]
     Step(String),
     /// The model of the server is not the one in the log.
-    #[error("model {version} of the server is not the one the federation's log names; training stops, tell the operator and the other merchants")]
+    #[error(
+        "model {version} of the server is not the one the federation's log names; training stops, tell the operator and the other merchants"
+    )]
     ForeignModel {
         /// Which version.
         version: u64,
@@ -234,9 +236,8 @@ impl Participant {
     ) -> Result<u64, Missed> {
         let offered_at = tokio::time::Instant::now();
         let terms = offer.terms().clone();
-        let (version, _) = self.log.latest_model().ok_or_else(|| {
-            CallError::Answer("the federation's log names no model".into())
-        })?;
+        let (version, _) =
+            self.log.latest_model().ok_or_else(|| CallError::Answer("the federation's log names no model".into()))?;
         let model = self.adopt_model(version).await?;
         let agreed = Agreed {
             plan: &self.plan,
@@ -282,10 +283,7 @@ impl Participant {
             step.gradient_sum(&model)
         });
         let delivered = self.exchange.await_message(&sid_bytes, Awaited::Shares).await?.map_err(Missed::Round)?;
-        let sum = gradients
-            .await
-            .map_err(|e| TrainError::Step(e.to_string()))?
-            .map_err(TrainError::Step)?;
+        let sum = gradients.await.map_err(|e| TrainError::Step(e.to_string()))?.map_err(TrainError::Step)?;
         let delivered = DeliveredShares::decode(&delivered).map_err(|e| Missed::Round(e.to_string()))?;
         let mut noise = ExactSampler::new().map_err(|e| TrainError::Step(e.to_string()))?;
         let noised = grid
@@ -314,8 +312,7 @@ impl Participant {
         let (state, signature) = state.confirm(survivors).map_err(misbehaved)?;
         self.exchange.confirm(&sid_bytes, signature.encode()).await?;
 
-        let request =
-            self.exchange.await_message(&sid_bytes, Awaited::UnmaskRequest).await?.map_err(Missed::Round)?;
+        let request = self.exchange.await_message(&sid_bytes, Awaited::UnmaskRequest).await?.map_err(Missed::Round)?;
         let request = UnmaskRequest::decode(&request).map_err(|e| Missed::Round(e.to_string()))?;
         let answered = state.unmask(&request).map_err(misbehaved)?;
         let folder = self.home.path().join("answers");
@@ -422,8 +419,7 @@ impl Participant {
                 &self.identity,
                 &mut SystemEntropy::new(),
             )?;
-            let bundles =
-                bundles.iter().map(|b| serde_json::to_vec(b).expect("a bundle always serialises")).collect();
+            let bundles = bundles.iter().map(|b| serde_json::to_vec(b).expect("a bundle always serialises")).collect();
             ready = self.exchange.upload_prekeys(bundles, false).await?;
         }
         tracing::debug!("{ready} pre-keys ready");
@@ -438,9 +434,7 @@ impl Participant {
 fn open(offer: forecastle_proto::round::SignedOffer, key: &VerifyingKey) -> Result<VerifiedOffer, String> {
     let signature: [u8; 64] =
         offer.signature.try_into().map_err(|_| "the offer's signature is not 64 bytes long".to_owned())?;
-    SignedOffer { bytes: offer.offer, signature: Signature::from_bytes(signature) }
-        .open(key)
-        .map_err(|e| e.to_string())
+    SignedOffer { bytes: offer.offer, signature: Signature::from_bytes(signature) }.open(key).map_err(|e| e.to_string())
 }
 
 /// Unix time in milliseconds.

@@ -5,14 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use forecastle_crypto::{
-    ledger::entry::SignedCharge,
-    secagg::participant::MaskedUpdate,
-};
+use forecastle_crypto::{ledger::entry::SignedCharge, secagg::participant::MaskedUpdate};
 use forecastle_proto::{
     limits::{CHUNK_BYTES, WAIT_MS_MAX},
-    model_service::GetModelRequest,
     model::MODEL_BYTES_MAX,
+    model_service::GetModelRequest,
     round::{
         AwaitMessageResponse, AwaitOfferRequest, MaskedUpdateBytes, MaskedUpdateChunk, MaskedUpdateStart,
         ParticipantMessage, RoundCall, UploadPrekeysRequest, await_message_response, await_offer_response,
@@ -230,8 +227,7 @@ impl Exchange {
                 offset += chunk.len() as u64;
                 parts.push(MaskedUpdateChunk { part: Some(masked_update_chunk::Part::Bytes(bytes)) });
             }
-            let sent =
-                self.connection.rounds().send_masked_update(stream(tokio_stream::iter(parts))).await;
+            let sent = self.connection.rounds().send_masked_update(stream(tokio_stream::iter(parts))).await;
             match sent {
                 Ok(answer) if answer.get_ref().received == total => return Ok(()),
                 Ok(answer) => held = answer.get_ref().received.min(total),

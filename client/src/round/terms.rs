@@ -35,7 +35,9 @@ pub enum TermsError {
         min: u16,
     },
     /// A merchant in the roster is not the one in the log's directory.
-    #[error("the roster names `{0}` with an identity that the federation's log does not hold; this merchant takes no part")]
+    #[error(
+        "the roster names `{0}` with an identity that the federation's log does not hold; this merchant takes no part"
+    )]
     Directory(MerchantId),
     /// The round was charged already or lies before one that was.
     #[error("round {0} was charged already or is over; this merchant takes no part")]

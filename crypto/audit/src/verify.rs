@@ -10,11 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::{Args, ValueEnum};
 use forecastle_crypto::{
     identity::{Sha256Digest, VerifyingKey, sha256},
     ledger::audit::{self, AuditError, Verdict},
 };
-use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 /// Exit code for a log with findings.
