@@ -3,4 +3,5 @@
 pub mod dataset;
 pub mod job;
 pub mod report;
+pub mod simulation;
 pub mod world;

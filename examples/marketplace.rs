@@ -53,6 +53,9 @@ struct Arguments {
     /// Folder for everything that is written
     #[arg(long, default_value = "out/marketplace")]
     out: PathBuf,
+    /// Only write the merchants' files, to try a federation by hand
+    #[arg(long)]
+    files_only: bool,
     /// Folder of published data sets, instead of a generated marketplace
     #[arg(long, requires = "layout")]
     data: Option<PathBuf>,
@@ -89,6 +92,11 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> 
     }
     let cast = cast(arguments)?;
     println!("{}: {} merchants, {} series", cast.title, cast.candidates.len(), cast.series);
+
+    if arguments.files_only {
+        println!("files are in {}", out.join("files").display());
+        return Ok(());
+    }
 
     let warm = Model::from_snapshot(&assets::warm_start(cast.preset)?)?;
     let dimension = u32::try_from(warm.federated_len())?;

@@ -80,7 +80,7 @@ pub fn propose(size: &Size) -> Result<PrivacyPlan, PlanError> {
             colluders_assumed: colluders,
             period_start: size.period_start,
             period_end: size.period_end,
-            submit_after_ms: 0,
+            submit_after_ms: 1_000,
             phase_deadline_ms: 60_000,
         },
         integers: IntegerPlan { units_per_clip, bits: 62 },

@@ -86,10 +86,10 @@ pub fn report(material: Material<'_>) -> ReportData {
     };
     let claim = match plan.privacy.unit {
         PrivacyUnit::Customer => format!(
-            "For any customer of merchant M, of whom in every step at most {} order lines over {} products in the period were used, the messages M sent satisfy (ε, δ)-differential privacy under addition or removal of that customer, against the adversaries above. Other lines were dropped. This is not a claim of anonymity.",
+            "For any customer of merchant M, of whom in every step at most {} order lines over {} products in the period were used, the messages M sent satisfy (ε, δ)-differential privacy under addition or removal of that customer, against the adversaries above. Other lines were dropped.",
             plan.bounds.order_lines, plan.bounds.series
         ),
-        _ => "For any series of merchant M, the messages M sent satisfy (ε, δ)-differential privacy under addition or removal of that series, against the adversaries above. These data name no customers: the claim protects a series, not a person. This is not a claim of anonymity.".into(),
+        _ => "For any series of merchant M, the messages M sent satisfy (ε, δ)-differential privacy under addition or removal of that series, against the adversaries above. These data name no customers: the claim protects a series, not a person.".into(),
     };
     ReportData {
         title: format!("Forecastle: {}", m.title),

@@ -64,7 +64,7 @@ pub async fn train_all(
     let rounds = if stopped.is_empty() {
         watcher.await?
     } else {
-        tokio::time::timeout(Duration::from_secs(5), watcher).await.map_or_else(|_| Ok(Vec::new()), |r| r)?
+        tokio::time::timeout(Duration::from_secs(5), watcher).await.unwrap_or_else(|_| Ok(Vec::new()))?
     };
     if model_version == 0 && !stopped.is_empty() {
         return Err(format!("no merchant could train; the first said: {}", stopped[0].1).into());

@@ -33,8 +33,10 @@ pub(super) fn run(home: &Home, verb: Verb, format: Format) -> Outcome {
     let fresh = if offline {
         0
     } else {
-        let connection = Connection::open(home, &membership)?;
-        runtime()?.block_on(log.sync(&connection))?
+        runtime()?.block_on(async {
+            let connection = Connection::open(home, &membership)?;
+            log.sync(&connection).await
+        })?
     };
     if let Some(out) = &out {
         durable::create_private_folder(&out.join("models"))?;

@@ -58,6 +58,8 @@ pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
     drop(store);
     let options = TrainOptions { once: arguments.once, patience: Duration::from_secs(arguments.patience) };
     let runtime = runtime()?;
+    // The connection starts a task of its own when it is opened.
+    let _entered = runtime.enter();
     let mut participant = Participant::open(home, Box::new(step), options)?;
     let mut observe = |event: RoundEvent| match format {
         Format::Json => {

@@ -156,11 +156,23 @@ impl Connection {
                 "a certificate is expired or not yet valid; check the clock of this machine, then ask the operator",
             );
         }
-        if why.contains("CertificateRequired") || why.contains("BadCertificate") || why.contains("CertificateUnknown") {
+        if why.contains("CertificateRequired")
+            || why.contains("BadCertificate")
+            || why.contains("CertificateUnknown")
+            || why.contains("UnknownCA")
+            || why.contains("DecryptError")
+        {
             return trust(
                 "the server does not accept this merchant's certificate; it may be revoked or expired, ask the operator",
             );
         }
+        // In TLS 1.3 a server refuses a client's certificate after the client's handshake is done; what refused it
+        // often drowns in the end of the connection.
+        let why = if why == "connection closed" {
+            "it closed the connection; if it is running, it may not accept this merchant's certificate, ask the operator".into()
+        } else {
+            why
+        };
         match status.code() {
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted => {
                 CallError::Unreachable { server, why }

@@ -1,0 +1,71 @@
+//! The server dies in the middle of a round.
+
+#![allow(clippy::unwrap_used, reason = "a test that finds nothing fails")]
+
+use forecastle_client::round::event::RoundEvent;
+use forecastle_crypto::{
+    identity::MerchantId,
+    ledger::entry::{Entry, RoundAbandoned},
+};
+use forecastle_server::event::{PhaseName, ServerEvent};
+use forecastle_tests::{
+    MERCHANTS,
+    merchant::{Gate, Vanish, joined},
+    plan,
+    server::Federation,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_in_mid_round_loses_no_model_and_forgets_no_charge() {
+    let mut federation = Federation::found(&plan(3, 60_000)).await;
+    let (_folder, merchants) = joined(&federation).await;
+    // The last merchant's second step is held back: round 2 stays open with four of five updates in.
+    let gate = Gate::default();
+    let (held, free) = merchants.split_last().unwrap();
+    let mut trainings: Vec<_> = free.iter().map(|merchant| merchant.train()).collect();
+    trainings.push(held.train_with(false, Vanish::Never, Some((gate.clone(), 2))));
+    federation.closed(1).await;
+    let missing: Vec<MerchantId> = vec![held.name.parse().unwrap()];
+    let only_one_missing = |event: &ServerEvent| matches!(event, ServerEvent::PhaseWaiting { round: 2, phase: PhaseName::MaskedUpdates, missing: m } if *m == missing);
+    federation.event(only_one_missing).await;
+
+    let state = federation.state().await;
+    let (entries_before, model) =
+        (state.status().await.unwrap().ledger_entries, state.model(1).await.unwrap().unwrap());
+    drop(state);
+    federation.kill().await;
+    gate.open();
+    federation.restart().await;
+
+    let state = federation.state().await;
+    assert_eq!(state.model(1).await.unwrap().unwrap(), model, "the published model is still there");
+    let status = state.status().await.unwrap();
+    assert_eq!(status.ledger_entries, entries_before + 1, "every entry is still there, and the abandonment");
+    assert_eq!((status.rounds_used, status.rounds_abandoned, status.model_version), (2, 1, 1));
+    let (entries, _) = federation.audit().await;
+    let Some(Entry::RoundAbandoned(RoundAbandoned { round: 2, charges, .. })) = entries.last() else {
+        panic!("round 2 is not recorded as abandoned: {:?}", entries.last());
+    };
+    assert_eq!(charges.len(), MERCHANTS - 1, "the charges of the dead round stay in the log");
+
+    // Nobody does anything: the merchants find the server again and take part in the next round.
+    for (merchant, training) in merchants.iter().zip(trainings) {
+        let (trained, events) = training.end().await;
+        assert_eq!(trained.result.unwrap(), 2, "{}: {events:?}", merchant.name);
+        assert!(events.iter().any(|e| matches!(e, RoundEvent::Missed { round: 2, .. })), "{events:?}");
+        assert!(events.iter().any(|e| matches!(e, RoundEvent::Published { round: 3, model_version: 2 })), "{events:?}");
+        assert_eq!(merchant.rounds(), [1, 2, 3], "{}: the dead round is charged as well", merchant.name);
+    }
+    let (entries, verdict) = federation.audit().await;
+    assert_eq!(verdict.findings, []);
+    assert_eq!((verdict.rounds_closed, verdict.rounds_abandoned, verdict.model_version), (2, 1, 2));
+    for merchant in &merchants[..MERCHANTS - 1] {
+        assert_eq!(merchant.rounds_in(&entries), [1, 2, 3]);
+    }
+    // The budget counts three rounds, not the two that published a model.
+    let status = federation.state().await.status().await.unwrap();
+    assert_eq!(status.rounds_used, 3);
+    let epsilon = |rounds| state.epsilon(rounds).unwrap();
+    assert_eq!(status.epsilon, Some(epsilon(3)));
+    assert!(epsilon(3) > epsilon(2));
+}
