@@ -47,7 +47,7 @@ const CLIP: f64 = 0.1;
 const ROUNDING_SHARE: f64 = 0.002;
 /// Signal that a whole run needs, as [`strength`] measures it. Found by running worlds of several sizes; see
 /// docs/RESULTS.md.
-pub const STRENGTH_NEEDED: f64 = 1.0;
+pub const STRENGTH_NEEDED: f64 = 3.0;
 
 /// A complete plan for a size: σ is the smallest that keeps ε, the grid as fine as needed, the bits as few as safe.
 ///
@@ -115,7 +115,8 @@ fn bits(plan: &PrivacyPlan, dimension: u32) -> Result<u8, GridError> {
 }
 
 /// Length that the sum of all sampled gradients could reach, were they all alike, over the length of the noise,
-/// averaged over the run: √T · q·N / (σ·√d). Below about 1 noise hides even what all series agree on.
+/// averaged over the run: √T · q·N / (σ·√d). Measured on generated worlds of 48 to 1,008 series at ε = 8: at 0.9 and
+/// 1.9 the rounds made forecasts worse, from 3.8 on better.
 pub fn strength(plan: &PrivacyPlan, dimension: u32) -> f64 {
     f64::from(plan.rounds.count).sqrt() * plan.step.sampling_rate * f64::from(plan.step.assumed_series)
         / (plan.step.noise_multiplier * f64::from(dimension).sqrt())

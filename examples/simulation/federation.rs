@@ -153,10 +153,7 @@ impl<'a> Federation<'a> {
     ///
     /// # Errors
     /// As [`Self::before`].
-    pub fn new(
-        plan: &'a PrivacyPlan,
-        merchants: Vec<(String, Vec<TrainingSeries>)>,
-    ) -> Result<Self, FederationError> {
+    pub fn new(plan: &'a PrivacyPlan, merchants: Vec<(String, Vec<TrainingSeries>)>) -> Result<Self, FederationError> {
         let count = merchants.len();
         if count > usize::from(plan.rounds.cohort_max) {
             return Err(FederationError::Cohort { merchants: count, most: plan.rounds.cohort_max });
@@ -217,8 +214,12 @@ impl<'a> Federation<'a> {
 
     /// Sum of the clipped gradients of each merchant's sampled series, `[merchant][d]`.
     fn merchant_sums(&self, model: &Model, batch: &Sampled) -> Result<Vec<Vec<f64>>, FederationError> {
-        let tasks: Vec<(usize, &[Vec<Window>])> =
-            batch.units.chunks(UNITS_PER_TASK).enumerate().map(|(task, units)| (task * UNITS_PER_TASK, units)).collect();
+        let tasks: Vec<(usize, &[Vec<Window>])> = batch
+            .units
+            .chunks(UNITS_PER_TASK)
+            .enumerate()
+            .map(|(task, units)| (task * UNITS_PER_TASK, units))
+            .collect();
         let gradients = parallel::each(tasks, |(first, units)| {
             clipped_gradients(model, units, self.plan.step.clip).map_err(|source| match source {
                 GradientError::Window { unit, .. } | GradientError::NotFinite { unit, .. } => {

@@ -23,12 +23,17 @@ const SHIPPED: [(&str, &str); 6] = [
 ];
 
 /// What each field of a plan says, for plans that are written to be read.
-const COMMENTS: [(&str, &str); 27] = [
-    ("unit", "Whom the guarantee protects: one series (or one customer) of one merchant."),
-    ("delta", "δ of the guarantee, and the ε that the whole schedule may not exceed against the server with the"),
-    ("epsilon-cap", "assumed colluders."),
-    ("order-lines", "What one customer may contribute: order lines (K), series it touches (L), units over all its lines"),
-    ("series", "(Q). Without a meaning under the series unit."),
+const COMMENTS: [(&str, &str); 29] = [
+    ("version", "Version of the format."),
+    ("unit", "Whom the guarantee protects: a series (or a customer) of one merchant."),
+    ("delta", "δ of the guarantee."),
+    ("epsilon-cap", "The whole schedule may cost at most this ε, against the server with the assumed colluders."),
+    (
+        "order-lines",
+        "K: order lines that one customer may contribute. Without a meaning under the series unit, as L and Q.",
+    ),
+    ("series", "L: series that one customer may touch."),
+    ("units", "Q: units of one customer over all its lines."),
     ("clip", "C: the gradient of each series is clipped to this Euclidean norm."),
     ("noise-multiplier", "σ: standard deviation of the noise in the sum, as a multiple of C. Smaller breaks the cap."),
     ("sampling-rate", "q: the probability with which each series enters a round."),
@@ -37,20 +42,20 @@ const COMMENTS: [(&str, &str); 27] = [
     ("series-per-merchant-max", "The most series of one merchant that take part."),
     ("count", "T: rounds."),
     ("cohort-max", "n: the most merchants in one round."),
-    ("survivors-min", "m: the noise shares of so many merchants, less those of the colluders, make σ. In a simulation"),
-    ("colluders-assumed", "all n add theirs, so the published sum has a little more noise than σ."),
-    ("period-start", "First and last day of training before the first window. Informational in a simulation, which cuts"),
-    ("period-end", "the data at its windows."),
-    ("submit-after-ms", "Pace of a real round; without a meaning in a simulation."),
+    ("survivors-min", "m: the fewest survivors. A simulation adds the noise shares of all n, a little more than σ."),
+    ("colluders-assumed", "n_C: the shares of m − n_C merchants make σ."),
+    ("period-start", "First day of training. Informational in a simulation, which cuts the data at its windows."),
+    ("period-end", "Last day of training, before the first window."),
+    ("submit-after-ms", "Pace of a real round, here and in the next field; without a meaning in a simulation."),
     ("units-per-clip", "s: grid units per C. So fine that rounding costs less than one per cent of σ."),
-    ("bits", "b: bits of a coordinate; no sum of the run wraps around but with probability 2⁻⁴⁰."),
-    ("rule", "Rule of the server's step (post-processing, free of privacy cost)."),
+    ("bits", "b: bits of a coordinate; a sum of the run wraps around with probability 2⁻⁴⁰ at most."),
+    ("rule", "Rule of the server's step (post-processing: it costs no privacy)."),
     ("learning-rate", "Step size at the first round."),
-    ("beta1", "Decay of the first and second moment."),
+    ("beta1", "Decay of the first moment."),
+    ("beta2", "Decay of the second moment."),
     ("epsilon", "Added to the root of the second moment."),
     ("cosine", "Step size follows half a cosine to zero."),
     ("averaging", "Decay of the average of the weights that the last round publishes."),
-    ("version", "Version of the format."),
 ];
 
 /// Why there is no such plan.
@@ -114,8 +119,7 @@ pub fn resolve(name_or_path: &str) -> Result<PrivacyPlan, PresetError> {
         let known = preset_names().collect::<Vec<_>>().join(", ");
         return Err(PresetError::Unknown { name: name_or_path.into(), known });
     }
-    let bytes =
-        std::fs::read(path).map_err(|source| PresetError::Read { path: path.display().to_string(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| PresetError::Read { path: path.display().to_string(), source })?;
     PrivacyPlan::parse(&bytes).map_err(refused)
 }
 

@@ -201,8 +201,8 @@ pub fn run(
                 forecast_shared(panel, window, shared.insert(model), settings)?
             }
         };
-        let scores = scores(panel, window, &quantiles)
-            .map_err(|source| RunError::Score { window: window.number, source })?;
+        let scores =
+            scores(panel, window, &quantiles).map_err(|source| RunError::Score { window: window.number, source })?;
         observe(Progress::Window { window: window.number, series: window.members.len(), tuned, scores });
         all.push(WindowForecasts { window: window.number, members: window.members.clone(), quantiles, scores });
     }
@@ -252,7 +252,7 @@ fn forecast_shared(
     let plain: Vec<usize> = plain.into_iter().flat_map(|group| group.places).collect();
     let plain = plain.chunks(SERIES_PER_TASK).map(|places| (false, Group { merchant: "", places: places.to_vec() }));
     let groups: Vec<(bool, Group<'_>)> = plain.chain(tuning.into_iter().map(|group| (true, group))).collect();
-    let forecast = parallel::each(groups, |(tune, group)| {
+    let forecast = parallel::each(groups, |(tune, group)| -> Result<_, RunError> {
         let series = known(panel, window, &group);
         let failed = |source| RunError::Personal { merchant: group.merchant.to_owned(), source };
         let personal = if tune {
@@ -277,7 +277,7 @@ fn forecast_alone<'a>(
 ) -> Result<(Vec<Quantiles>, usize), RunError> {
     let groups: Vec<_> =
         by_merchant(panel, window).into_iter().map(|group| (trained.remove(group.merchant), group)).collect();
-    let forecast = parallel::each(groups, |(own, group)| {
+    let forecast = parallel::each(groups, |(own, group)| -> Result<_, RunError> {
         let series = known(panel, window, &group);
         let failed = |source| RunError::Personal { merchant: group.merchant.to_owned(), source };
         let personal = match own {

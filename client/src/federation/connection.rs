@@ -166,10 +166,13 @@ impl Connection {
                 "the server does not accept this merchant's certificate; it may be revoked or expired, ask the operator",
             );
         }
-        // In TLS 1.3 a server refuses a client's certificate after the client's handshake is done; what refused it
-        // often drowns in the end of the connection.
-        let why = if why == "connection closed" {
-            "it closed the connection; if it is running, it may not accept this merchant's certificate, ask the operator".into()
+        // In TLS 1.3 a server refuses a client's certificate after the client's handshake is done; the alert that
+        // says so often drowns in the end of the connection.
+        let ends = ["connection closed", "broken pipe", "Broken pipe", "onnection reset", "unexpected eof"];
+        let why = if ends.iter().any(|end| why.contains(end)) {
+            format!(
+                "{why}; if it is running, it may not accept this merchant's certificate, then the operator can help"
+            )
         } else {
             why
         };

@@ -1,4 +1,4 @@
-//! Differential privacy: what is protected ([`unit`]), what was released ([`event`]), what that costs ([`accountant`]).
+//! Differential privacy: what is protected ([`mod@unit`]), what was released ([`event`]), what that costs ([`accountant`]).
 //!
 //! Invariant of the whole room: a number that leaves it never promises more privacy than the releases give. ε is always
 //! derived from events, never stored in their stead.
