@@ -34,7 +34,7 @@ fn panel() -> Panel {
                 .collect();
             let mut known = vec![[0.0; KNOWN_CHANNELS]; steps + task.evaluation.horizon];
             for (step, channels) in known.iter_mut().enumerate() {
-                channels[4] = if (STEPS - steps + step) % 4 == 0 { 1.0 } else { 0.0 };
+                channels[4] = if (STEPS - steps + step).is_multiple_of(4) { 1.0 } else { 0.0 };
             }
             let id = format!("series-{number:02}");
             PanelSeries {
