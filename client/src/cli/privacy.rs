@@ -1,7 +1,7 @@
 //! `forecastle privacy show`.
 
 use clap::Subcommand;
-use forecastle_crypto::dp::filter;
+use forecastle_crypto::dp::{filter, plan::PrivacyPlan, unit::PrivacyUnit};
 use serde_json::json;
 
 use super::{Format, Outcome, print_json};
@@ -63,23 +63,32 @@ pub(super) fn run(home: &Home, verb: &Verb, format: Format) -> Outcome {
             let rdp = row.epsilon_rdp.map_or_else(|| "no bound known".to_owned(), |e| format!("{e:.4}"));
             println!("  {who:52}  {:>8.4}   {rdp}", row.epsilon);
         }
-        println!(
-            "\nFor any {unit} of merchant {m}, of which in every step at most {k} order lines over {l} products in the\n\
-             period were used, the messages {m} sent satisfy (ε, δ)-differential privacy under addition or removal of\n\
-             that {unit}, against the observers above. Other lines were dropped. This is not a claim of anonymity.",
-            unit = plan.privacy.unit,
-            m = membership.merchant,
-            k = plan.bounds.order_lines,
-            l = plan.bounds.series,
-        );
+        println!("\n{}", claim(membership.merchant.as_str(), &plan));
         let odds = spent.exp();
         println!(
             "In words: who held an even guess about whether a given {} is in the data may become right in at most\n\
-             {:.1} of 100 cases against the server and its assumed colluders, apart from a chance of {:e}.",
+             {:.2} of 100 cases against the server and its assumed colluders, apart from a chance of {:e}.",
             plan.privacy.unit,
             100.0 * odds / (1.0 + odds),
             plan.privacy.delta
         );
     }
     Ok(())
+}
+
+/// The promise in words, as docs/PRIVACY.md has it.
+fn claim(merchant: &str, plan: &PrivacyPlan) -> String {
+    let unit = plan.privacy.unit;
+    let used = match unit {
+        PrivacyUnit::Customer => format!(
+            ", of whom in every step at most {} order lines over {} products\nin the period were used",
+            plan.bounds.order_lines, plan.bounds.series
+        ),
+        PrivacyUnit::Series | PrivacyUnit::Merchant => String::new(),
+    };
+    let dropped = if unit == PrivacyUnit::Customer { "Other lines were dropped. " } else { "" };
+    format!(
+        "For any {unit} of merchant {merchant}{used}, the messages {merchant} sent satisfy\n(ε, δ)-differential privacy \
+         under addition or removal of that {unit}, against the observers above.\n{dropped}This is not a claim of anonymity."
+    )
 }
