@@ -43,6 +43,8 @@ pub struct Size {
 const SAMPLING_RATE: f64 = 0.25;
 /// Clip norm of one series' gradient.
 const CLIP: f64 = 0.1;
+/// Fewest merchants: the default policy of a client accepts no smaller cohort.
+const MERCHANTS_MIN: u16 = 4;
 /// Rounding may cost this share of the sensitivity.
 const ROUNDING_SHARE: f64 = 0.002;
 /// Signal that a whole run needs, as [`strength`] measures it. Found by running worlds of several sizes; see
@@ -55,6 +57,10 @@ pub const STRENGTH_NEEDED: f64 = 3.0;
 /// [`PlanError`] where no such plan exists, for instance fewer than four merchants.
 pub fn propose(size: &Size) -> Result<PrivacyPlan, PlanError> {
     let n = size.merchants;
+    if n < MERCHANTS_MIN {
+        let why = format!("{n} merchants cannot hide one among them; at least {MERCHANTS_MIN} are needed");
+        return Err(PlanError::Field { field: "rounds.cohort-max", why });
+    }
     // One in six may drop out, one in ten may collude.
     let colluders = (n / 10).max(1);
     let survivors_min = (n - n / 6).max(2 * n / 3 + 1).min(n);
@@ -176,6 +182,6 @@ mod tests {
 
     #[test]
     fn three_merchants_are_refused() {
-        assert!(propose(&Size { merchants: 2, ..size() }).is_err());
+        assert!(propose(&Size { merchants: 3, ..size() }).is_err());
     }
 }
