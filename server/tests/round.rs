@@ -123,7 +123,7 @@ async fn audited(federation: &Federation) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_merchant_may_vanish_at_any_stage() {
-    let mut federation = Federation::start(&plan(4, 10_000)).await;
+    let mut federation = Federation::start(&plan(4, 6_000)).await;
     let mut merchants = federation.merchants(5).await;
     let stages =
         [Vanish::BeforeSharingKeys, Vanish::BeforeUploading, Vanish::BeforeConfirming, Vanish::BeforeUnmasking];

@@ -82,7 +82,7 @@ impl Federation {
         let options = InitOptions {
             listen: address.to_string(),
             advertise: format!("https://{address}"),
-            gather: Duration::from_millis(300),
+            gather: Duration::from_secs(2),
             ..InitOptions::new(plan.as_bytes().to_vec(), model().to_bytes())
         };
         init(&directory.path().join("state"), &options).await.unwrap();
