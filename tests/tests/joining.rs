@@ -7,7 +7,7 @@ use std::time::Duration;
 use forecastle_client::{
     federation::{
         connection::{CallError, Connection},
-        join::{JoinError, join},
+        join::{JoinError, join, preview},
         log_copy::{LogCopy, LogError},
     },
     round::driver::{TrainError, now_ms},
@@ -105,7 +105,8 @@ async fn a_plan_above_the_merchants_own_cap_is_not_joined_until_the_merchant_all
     assert!(matches!(&error, JoinError::Policy(Refusal::Policy(why)) if why.contains("7.5")), "{error}");
     assert!(!merchant.home().is_joined());
     assert!(!merchant.folder.join("plan.toml").exists());
-    // The refusal has not used the invitation up for this merchant.
+    // The refusal has used nothing up, and nobody waits for a merchant that did not come.
+    assert!(enrolled(&federation).await.is_empty());
     merchant.join(&invitation).await.unwrap();
     assert!(merchant.home().is_joined());
 }
@@ -181,4 +182,34 @@ async fn a_log_signed_by_another_key_than_the_one_joined_is_refused() {
     let (trained, _) = merchant.train().end().await;
     assert!(matches!(trained.result, Err(TrainError::Log(LogError::Checkpoint(_)))), "{:?}", trained.result);
     assert!(!merchant.folder.join("log/entries.jsonl").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_shows_the_plan_and_enrols_nobody() {
+    let (federation, folder) = (federation().await, tempfile::tempdir().unwrap());
+    let invitation = federation.invite().await.to_string();
+    let shown = preview(&invitation, now_ms()).await.unwrap();
+    assert_eq!(shown.plan, plan(2, 60_000));
+    assert_eq!(shown.server_key, federation.state().await.server_key());
+    assert!(enrolled(&federation).await.is_empty());
+    // It may be looked at twice, and used afterwards; whoever has no invitation sees nothing.
+    preview(&invitation, now_ms()).await.unwrap();
+    Merchant::new(folder.path(), "shop").join(&invitation).await.unwrap();
+    let mut foreign = federation.invite().await;
+    foreign.token.replace_range(..2, if foreign.token.starts_with("00") { "11" } else { "00" });
+    let error = preview(&foreign.to_string(), now_ms()).await.unwrap_err();
+    assert!(matches!(&error, JoinError::Call(CallError::Refused(why)) if why.contains("not known here")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_is_named_before_anything_is_used_up() {
+    let (federation, folder) = (federation().await, tempfile::tempdir().unwrap());
+    let invitation = federation.invite().await.to_string();
+    let merchant = Merchant::new(folder.path(), "shop");
+    let policy = MerchantPolicy::default();
+    let behind = now_ms() - 3_600_000;
+    let error = join(&merchant.home(), &invitation, "shop".parse().unwrap(), &policy, behind).await.unwrap_err();
+    assert!(matches!(&error, JoinError::Clock { direction: "behind", .. }), "{error}");
+    assert!(enrolled(&federation).await.is_empty());
+    merchant.join(&invitation).await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! From a one-time invitation to a membership.
 //!
-//! The keys are written before the invitation is used, and the invitation may be used again by the same keys:
+//! The plan is shown and held against the merchant's policy first: a merchant that refuses it has used nothing up and
+//! is expected nowhere. The keys are written before the invitation is used, and the invitation may be used again by the same keys:
 //! an answer lost on the way is simply asked for again. `federation.toml` is written last.
 
 use forecastle_crypto::{
@@ -11,7 +12,7 @@ use forecastle_crypto::{
     identity::{MerchantId, SigningKey, VerifyingKey, sha256},
 };
 use forecastle_proto::{
-    enrolment::JoinRequest,
+    enrolment::{JoinRequest, PreviewRequest},
     invitation::{Invitation, InvitationError},
     limits::CLOCK_SKEW_MS_MAX,
 };
@@ -69,6 +70,57 @@ impl From<DiskError> for JoinError {
     }
 }
 
+/// What an invitation leads to. Nothing is agreed yet.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// Name of the federation.
+    pub federation: String,
+    /// The key that signs its offers and its log.
+    pub server_key: VerifyingKey,
+    /// Its privacy plan.
+    pub plan: PrivacyPlan,
+    /// The plan's file, byte by byte.
+    pub plan_bytes: Vec<u8>,
+}
+
+/// Asks the server what an invitation leads to. `now_ms` is the Unix time in milliseconds.
+///
+/// # Errors
+/// [`JoinError`] for an invitation that cannot be used, a server that does not answer, and clocks too far apart.
+pub async fn preview(invitation: &str, now_ms: u64) -> Result<Preview, JoinError> {
+    look(&opened(invitation, now_ms)?, now_ms).await.map(|(preview, _)| preview)
+}
+
+fn opened(invitation: &str, now_ms: u64) -> Result<Invitation, JoinError> {
+    let invitation: Invitation = invitation.parse()?;
+    if now_ms > invitation.expires_ms {
+        return Err(JoinError::Expired);
+    }
+    Ok(invitation)
+}
+
+async fn look(invitation: &Invitation, now_ms: u64) -> Result<(Preview, Connection), JoinError> {
+    let ca_pem = pem("CERTIFICATE", &invitation.ca_der()?);
+    let connection = Connection::to_join(&invitation.server, &invitation.server_name, &ca_pem)?;
+    let token = invitation.token_bytes()?.to_vec();
+    let asked = connection.enrolment().preview(call(PreviewRequest { token })).await;
+    let answer = asked.map_err(|s| connection.explain(s))?.into_inner();
+    let skew = now_ms.abs_diff(answer.server_time_ms);
+    if skew > CLOCK_SKEW_MS_MAX {
+        let direction = if now_ms < answer.server_time_ms { "behind" } else { "ahead of" };
+        return Err(JoinError::Clock { seconds: skew / 1000, direction });
+    }
+    let plan = PrivacyPlan::parse(&answer.plan)?;
+    let server_key = server_key(answer.server_key)?;
+    Ok((Preview { federation: answer.federation, server_key, plan, plan_bytes: answer.plan }, connection))
+}
+
+fn server_key(bytes: Vec<u8>) -> Result<VerifyingKey, CallError> {
+    let key: [u8; 32] =
+        bytes.try_into().map_err(|_| CallError::Answer("the server's key is not 32 bytes long".into()))?;
+    Ok(VerifyingKey::from_bytes(key))
+}
+
 /// Joins a federation and fills the state folder. `now_ms` is the Unix time in milliseconds.
 ///
 /// # Errors
@@ -89,10 +141,9 @@ pub async fn join(
         }
         .into());
     }
-    let invitation: Invitation = invitation.parse()?;
-    if now_ms > invitation.expires_ms {
-        return Err(JoinError::Expired);
-    }
+    let invitation = opened(invitation, now_ms)?;
+    let (preview, connection) = look(&invitation, now_ms).await?;
+    policy.accept(&preview.plan)?;
     let at = |name: &str| home.path().join(name);
     let identity = if at("identity.p8").exists() {
         home.identity()?
@@ -122,7 +173,6 @@ pub async fn join(
     signed.extend_from_slice(merchant.as_str().as_bytes());
     signed.push(0);
     signed.extend_from_slice(&request);
-    let connection = Connection::to_join(&invitation.server, &invitation.server_name, &ca_pem)?;
     let answer = connection
         .enrolment()
         .join(call(JoinRequest {
@@ -135,31 +185,28 @@ pub async fn join(
         .await
         .map_err(|s| connection.explain(s))?
         .into_inner();
-    let skew = now_ms.abs_diff(answer.server_time_ms);
-    if skew > CLOCK_SKEW_MS_MAX {
-        let direction = if now_ms < answer.server_time_ms { "behind" } else { "ahead of" };
-        return Err(JoinError::Clock { seconds: skew / 1000, direction });
+    let same = answer.federation == preview.federation
+        && answer.plan == preview.plan_bytes
+        && server_key(answer.server_key)? == preview.server_key;
+    if !same {
+        return Err(CallError::Answer("it enrolled this merchant under other terms than it had shown".into()).into());
     }
-    let plan = PrivacyPlan::parse(&answer.plan)?;
-    policy.accept(&plan)?;
-    let key: [u8; 32] =
-        answer.server_key.try_into().map_err(|_| CallError::Answer("the server's key is not 32 bytes long".into()))?;
     let membership = Membership {
         version: 1,
-        federation: answer.federation,
+        federation: preview.federation,
         server: invitation.server.clone(),
         server_name: invitation.server_name.clone(),
         merchant,
-        server_key: VerifyingKey::from_bytes(key),
+        server_key: preview.server_key,
     };
     durable::write(&at("ca.pem"), ca_pem.as_bytes(), Access::Ordinary)?;
     durable::write(&at("client.pem"), pem("CERTIFICATE", &answer.certificate).as_bytes(), Access::Ordinary)?;
-    durable::write(&at("plan.toml"), &answer.plan, Access::Ordinary)?;
+    durable::write(&at("plan.toml"), &preview.plan_bytes, Access::Ordinary)?;
     let text = toml::to_string_pretty(policy).expect("a policy always serialises");
     durable::write(&at("policy.toml"), text.as_bytes(), Access::Ordinary)?;
     let text = toml::to_string_pretty(&membership).expect("a membership always serialises");
     durable::write(&at("federation.toml"), text.as_bytes(), Access::Ordinary)?;
-    Ok((membership, plan))
+    Ok((membership, preview.plan))
 }
 
 /// RFC 7468 text form of DER bytes.

@@ -10,13 +10,19 @@ use forecastle_crypto::{
     identity::{MerchantId, Sha256Digest, Signature, VerifyingKey, sha256},
     ledger::entry::{Enrolled, Entry},
 };
-use forecastle_proto::enrolment::{JoinRequest, JoinResponse, enrolment_server::Enrolment};
+use forecastle_proto::enrolment::{
+    JoinRequest, JoinResponse, PreviewRequest, PreviewResponse, enrolment_server::Enrolment,
+};
 use sqlx::SqliteConnection;
 use tonic::{Request, Response, Status};
 
 use crate::{
     event::ServerEvent,
-    identity::{certificates::CertificateError, invitations, merchants::internal},
+    identity::{
+        certificates::CertificateError,
+        invitations::{self, Presented},
+        merchants::internal,
+    },
     ledger::store::LedgerError,
     now_ms,
     server::Shared,
@@ -109,6 +115,18 @@ pub(crate) struct EnrolmentService(pub(crate) Arc<Shared>);
 
 #[tonic::async_trait]
 impl Enrolment for EnrolmentService {
+    async fn preview(&self, request: Request<PreviewRequest>) -> Result<Response<PreviewResponse>, Status> {
+        let token: [u8; invitations::TOKEN_BYTES] = length(request.into_inner().token, "token")?;
+        self.0.preview(sha256(&token)).await?;
+        let state = &self.0.state;
+        Ok(Response::new(PreviewResponse {
+            federation: state.federation().to_owned(),
+            server_key: state.server_key().as_bytes().to_vec(),
+            plan: state.plan_bytes().to_vec(),
+            server_time_ms: now_ms(),
+        }))
+    }
+
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
         let joining = Joining::parse(request.into_inner())?;
         let certificate = self.0.join(joining).await?;
@@ -118,17 +136,17 @@ impl Enrolment for EnrolmentService {
             federation: state.federation().to_owned(),
             server_key: state.server_key().as_bytes().to_vec(),
             plan: state.plan_bytes().to_vec(),
-            server_time_ms: now_ms(),
         }))
     }
 }
 
+fn length<const N: usize>(bytes: Vec<u8>, field: &'static str) -> Result<[u8; N], JoinError> {
+    let found = bytes.len();
+    bytes.try_into().map_err(|_| JoinError::Malformed { field, why: format!("has {found} bytes, not {N}") })
+}
+
 impl Joining {
     fn parse(request: JoinRequest) -> Result<Self, JoinError> {
-        fn length<const N: usize>(bytes: Vec<u8>, field: &'static str) -> Result<[u8; N], JoinError> {
-            let found = bytes.len();
-            bytes.try_into().map_err(|_| JoinError::Malformed { field, why: format!("has {found} bytes, not {N}") })
-        }
         let token: [u8; invitations::TOKEN_BYTES] = length(request.token, "token")?;
         let identity = VerifyingKey(length(request.identity_key, "identity_key")?);
         let signature = Signature(length(request.signature, "signature")?);
@@ -143,6 +161,19 @@ impl Joining {
 }
 
 impl Shared {
+    /// Whether a token opens anything. One that was used still shows its holder what it joined: an answer may
+    /// have been lost on its way.
+    async fn preview(&self, token_sha256: Sha256Digest) -> Result<(), JoinError> {
+        let mut connection = self.state.pool().acquire().await?;
+        let invitation = invitations::by_token(&mut connection, token_sha256).await?.ok_or(JoinError::UnknownToken)?;
+        match invitation {
+            Presented { merchant: Some(_), .. } => Ok(()),
+            Presented { revoked: true, .. } => Err(JoinError::Revoked),
+            Presented { expires_ms, .. } if expires_ms <= now_ms() => Err(JoinError::Expired),
+            _ => Ok(()),
+        }
+    }
+
     /// Enrols, or hands the certificate of the same enrolment out again. Returns the certificate, DER.
     async fn join(&self, joining: Joining) -> Result<Vec<u8>, JoinError> {
         let now = now_ms();
