@@ -134,6 +134,17 @@ pub fn remove(path: &Path) -> Result<(), DiskError> {
     }
 }
 
+/// Removes a folder with everything in it; its absence is no error.
+///
+/// # Errors
+/// [`DiskError`] names it.
+pub fn remove_folder(path: &Path) -> Result<(), DiskError> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(DiskError::of("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
 /// Creates a folder and its parents; the last one private to the owner.
 ///
 /// # Errors

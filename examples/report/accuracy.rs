@@ -10,7 +10,7 @@ pub enum Method {
     Federated,
     /// The same without rounds.
     NoFederation,
-    /// Each merchant by itself, from an untrained model.
+    /// Each merchant by itself: all parameters, from the warm start.
     Alone,
     /// What was sold one season ago.
     SeasonalNaive,

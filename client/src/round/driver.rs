@@ -173,6 +173,8 @@ impl Participant {
     /// # Errors
     /// [`TrainError`]; run again, it goes on with the next round.
     pub async fn train(&mut self, observe: &mut (dyn FnMut(RoundEvent) + Send)) -> Result<u64, TrainError> {
+        // Answers of a round that a crash cut off are of no more use: its states are gone, and with them the round.
+        durable::remove_folder(&self.answers())?;
         self.sync(observe).await?;
         let restored = self.ledger.import_missing(&self.log)?;
         if restored > 0 {
@@ -308,22 +310,26 @@ impl Participant {
         drop(update);
 
         let survivors = self.exchange.await_message(&sid_bytes, Awaited::Survivors).await?.map_err(Missed::Round)?;
+        // From here on this merchant's update is in the sum: where the others were enough to open it, what this one
+        // has to say is no longer needed, and the round is its own all the same.
         let survivors = SurvivorSet::decode(&survivors).map_err(|e| Missed::Round(e.to_string()))?;
         let (state, signature) = state.confirm(survivors).map_err(misbehaved)?;
-        self.exchange.confirm(&sid_bytes, signature.encode()).await?;
-
-        let request = self.exchange.await_message(&sid_bytes, Awaited::UnmaskRequest).await?.map_err(Missed::Round)?;
-        let request = UnmaskRequest::decode(&request).map_err(|e| Missed::Round(e.to_string()))?;
-        let answered = state.unmask(&request).map_err(misbehaved)?;
-        let folder = self.home.path().join("answers");
-        durable::create_private_folder(&folder)?;
-        let kept = folder.join(format!("{digest}.answer"));
-        durable::write(&kept, &answered.to_bytes(), Access::Secret)?;
-        let response = answered.answer(&request).map_err(misbehaved)?;
-        self.exchange.unmask(&sid_bytes, response.encode()).await?;
-
+        let heard = was_heard(self.exchange.confirm(&sid_bytes, signature.encode()).await)?;
+        let request = match heard {
+            true => self.exchange.await_message(&sid_bytes, Awaited::UnmaskRequest).await?.ok(),
+            false => None,
+        };
+        if let Some(request) = request {
+            let request = UnmaskRequest::decode(&request).map_err(|e| Missed::Round(e.to_string()))?;
+            let answered = state.unmask(&request).map_err(misbehaved)?;
+            let folder = self.answers();
+            durable::create_private_folder(&folder)?;
+            durable::write(&folder.join(format!("{digest}.answer")), &answered.to_bytes(), Access::Secret)?;
+            let response = answered.answer(&request).map_err(misbehaved)?;
+            was_heard(self.exchange.unmask(&sid_bytes, response.encode()).await)?;
+        }
         let outcome = self.exchange.await_outcome(&sid_bytes).await?;
-        durable::remove(&kept)?;
+        durable::remove(&self.answers().join(format!("{digest}.answer")))?;
         match outcome {
             Outcome::Published { model_version } => {
                 self.sync(observe).await?;
@@ -426,8 +432,25 @@ impl Participant {
         Ok(())
     }
 
+    /// Unmasking answers of the running round.
+    fn answers(&self) -> std::path::PathBuf {
+        self.home.path().join("answers")
+    }
+
     fn last_charged(&self) -> Option<(u64, u64)> {
         self.ledger.charges().iter().map(|c| (c.run, c.round)).max()
+    }
+}
+
+/// Whether a message that others may have made superfluous was taken.
+fn was_heard(sent: Result<(), CallError>) -> Result<bool, CallError> {
+    match sent {
+        Ok(()) => Ok(true),
+        Err(CallError::Gone(reason)) => {
+            tracing::debug!("not needed any more: {reason}");
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

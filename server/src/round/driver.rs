@@ -23,7 +23,7 @@ use forecastle_crypto::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    event::{PhaseName, ServerEvent},
+    event::ServerEvent,
     identity::merchants::{self, Merchant},
     ledger::store::LedgerError,
     now_ms,
@@ -43,7 +43,8 @@ const RETRY: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_secs(1);
 /// Events about waiting are at least this far apart.
 const EVENT_PAUSE: Duration = Duration::from_millis(150);
-/// Longest time for stragglers once the answers would do, in the unmasking phase.
+/// Longest time for stragglers once the unmasking answers would do: one of them may yet replace a share that does
+/// not fit.
 const UNMASKING_GRACE_MAX: Duration = Duration::from_secs(2);
 
 /// Why the open round has to be abandoned.
@@ -356,11 +357,11 @@ impl Shared {
             if waiting.is_empty() || now >= deadline {
                 return Ok(());
             }
-            let grace = match phase {
-                PhaseName::Unmasking => (whole / 4).min(UNMASKING_GRACE_MAX),
-                _ => whole / 4,
+            let until = if enough {
+                (*enough_since.get_or_insert(now) + (whole / 4).min(UNMASKING_GRACE_MAX)).min(deadline)
+            } else {
+                deadline
             };
-            let until = if enough { (*enough_since.get_or_insert(now) + grace).min(deadline) } else { deadline };
             if now >= until {
                 return Ok(());
             }

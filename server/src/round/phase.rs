@@ -270,16 +270,11 @@ impl Running {
     }
 
     /// Whether the open phase could close now, though some have not answered.
+    ///
+    /// Only unmasking can. Who is missing before is missing from the sum, and a signer fewer is one drop-out fewer
+    /// that unmasking survives: the whole time is theirs.
     pub(crate) fn is_enough(&self) -> bool {
-        match &self.state {
-            Some(Open::Consistency(state)) => {
-                let signed = state.survivors().len() - state.waiting_for().len();
-                signed >= usize::from(state.offer().threshold().threshold())
-            }
-            Some(Open::Unmasking(state)) => state.is_ready(),
-            // Whoever is missing here is missing from the sum: the whole time is theirs.
-            _ => false,
-        }
+        matches!(&self.state, Some(Open::Unmasking(state)) if state.is_ready())
     }
 
     /// The merchants behind a set of numbers.
