@@ -6,13 +6,19 @@ use forecastle_client::{
     data::{bound::BoundReport, store::DataStore},
     federation::home::Home,
     model::ModelConfig,
-    round::driver::{Participant, TrainOptions},
+    round::{
+        driver::{Participant, TrainOptions},
+        event::RoundEvent,
+    },
     train::merchant::MerchantStep,
 };
 use forecastle_crypto::dp::plan::PrivacyPlan;
 use forecastle_server::event::ServerEvent;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::sync::broadcast::Receiver;
+use tokio::sync::{
+    broadcast::{Receiver, error::RecvError},
+    mpsc::{UnboundedReceiver, unbounded_channel},
+};
 
 use super::AnyError;
 use crate::report::Round;
@@ -41,6 +47,7 @@ pub async fn train_all(
 ) -> Result<Trained, AnyError> {
     let mut bounded = BoundReport::default();
     let mut tasks = Vec::new();
+    let (missed, misses) = unbounded_channel();
     for home in homes {
         let merchant = home.membership()?.merchant.to_string();
         let store = DataStore::open(&home.data())?;
@@ -50,9 +57,22 @@ pub async fn train_all(
         }
         let options = TrainOptions { once: false, patience: Duration::from_secs(60) };
         let mut participant = Participant::open(home, Box::new(step), options)?;
-        tasks.push((merchant, tokio::spawn(async move { participant.train(&mut |_| {}).await })));
+        let (name, missed) = (merchant.clone(), missed.clone());
+        tasks.push((
+            merchant,
+            tokio::spawn(async move {
+                let mut observe = |event| {
+                    if let RoundEvent::Missed { round, reason } = event {
+                        // The screen may be gone: that is no reason to stop training.
+                        let _ = missed.send((name.clone(), round, reason));
+                    }
+                };
+                participant.train(&mut observe).await
+            }),
+        ));
     }
-    let watcher = tokio::spawn(watch(events, plan.rounds.count, plan.privacy.epsilon_cap));
+    drop(missed);
+    let watcher = tokio::spawn(watch(events, misses, plan.rounds.count, plan.privacy.epsilon_cap));
     let (mut model_version, mut stopped) = (0, Vec::new());
     for (merchant, task) in tasks {
         match task.await? {
@@ -83,7 +103,12 @@ fn add(total: &mut BoundReport, one: &BoundReport) {
 }
 
 /// Shows rounds as they go: who is waited for, ε so far against the cap.
-async fn watch(mut events: Receiver<ServerEvent>, planned: u32, cap: f64) -> Vec<Round> {
+async fn watch(
+    mut events: Receiver<ServerEvent>,
+    mut misses: UnboundedReceiver<(String, u64, String)>,
+    planned: u32,
+    cap: f64,
+) -> Vec<Round> {
     let bar = ProgressBar::new(u64::from(planned));
     bar.set_style(
         ProgressStyle::with_template("  {bar:30} round {pos}/{len}  {msg}")
@@ -92,8 +117,20 @@ async fn watch(mut events: Receiver<ServerEvent>, planned: u32, cap: f64) -> Vec
     let mut rounds: Vec<Round> = Vec::new();
     let mut begun = Instant::now();
     let mut epsilon_text = format!("ε 0 of {cap}");
-    let plain = bar.is_hidden();
-    while let Ok(event) = events.recv().await {
+    loop {
+        let event = tokio::select! {
+            Some((merchant, round, reason)) = misses.recv() => {
+                say(&bar, format!("  {merchant} missed round {round}: {reason}"));
+                continue;
+            }
+            event = events.recv() => event,
+        };
+        let event = match event {
+            Ok(event) => event,
+            // The screen was slower than the server: what it missed is in the log.
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => break,
+        };
         match event {
             ServerEvent::Gathering { missing, .. } => {
                 bar.set_message(format!("{epsilon_text}  gathering, waiting for {}", names(&missing)));
@@ -123,7 +160,7 @@ async fn watch(mut events: Receiver<ServerEvent>, planned: u32, cap: f64) -> Vec
                 }
                 epsilon_text = text;
                 bar.set_position(round);
-                if plain && (round % 5 == 0 || round == u64::from(planned)) {
+                if bar.is_hidden() && (round % 5 == 0 || round == u64::from(planned)) {
                     println!("  round {round}/{planned}  {} merchants  {epsilon_text}", survivors.len());
                 }
             }
@@ -131,7 +168,7 @@ async fn watch(mut events: Receiver<ServerEvent>, planned: u32, cap: f64) -> Vec
                 if let Some(last) = rounds.last_mut() {
                     last.seconds = begun.elapsed().as_secs_f64();
                 }
-                bar.println(format!("  round {round} abandoned: {reason}"));
+                say(&bar, format!("  round {round} abandoned: {reason}"));
                 bar.set_position(round);
             }
             ServerEvent::RunFinished { .. } => break,
@@ -140,6 +177,11 @@ async fn watch(mut events: Receiver<ServerEvent>, planned: u32, cap: f64) -> Vec
     }
     bar.finish_and_clear();
     rounds
+}
+
+/// A line above the bar, or on its own where no terminal shows a bar.
+fn say(bar: &ProgressBar, line: String) {
+    if bar.is_hidden() { println!("{line}") } else { bar.println(line) }
 }
 
 fn names(missing: &[forecastle_crypto::identity::MerchantId]) -> String {

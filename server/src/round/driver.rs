@@ -290,36 +290,37 @@ impl Shared {
     async fn phases(self: &Arc<Self>, round: u64) -> Result<forecastle_crypto::secagg::Aggregate, Abandon> {
         loop {
             self.answers(round).await?;
+            // The stage stays until what the next one hands out is there: whoever asks in between waits.
             let state = self.hall.with(|desk| {
                 let running = desk.running.as_mut().expect("only this task ends a round");
-                let state = running.state.take().expect("only this task closes a phase");
-                running.stage = match &state {
-                    Open::KeyShares(_) => Stage::MaskedUpdates,
-                    Open::MaskedUpdates(_) => Stage::Consistency,
-                    Open::Consistency(_) => Stage::Unmasking,
-                    Open::Unmasking(_) => Stage::Publishing,
-                };
-                state
+                running.state.take().expect("only this task closes a phase")
             });
             match state {
                 Open::KeyShares(state) => {
                     let (next, deliveries) = state.close()?;
                     let delivered = deliveries.into_iter().map(|(to, message)| (to, message.encode())).collect();
-                    self.open_phase(Open::MaskedUpdates(next), |running| running.delivered = delivered);
+                    self.open_phase(Stage::MaskedUpdates, Open::MaskedUpdates(next), |running| {
+                        running.delivered = delivered
+                    });
                 }
                 Open::MaskedUpdates(state) => {
                     let (next, message) = state.close()?;
                     let survivors = (message.survivors, message.encode());
-                    self.open_phase(Open::Consistency(next), |running| running.survivors = Some(survivors));
+                    self.open_phase(Stage::Consistency, Open::Consistency(next), |running| {
+                        running.survivors = Some(survivors)
+                    });
                 }
                 Open::Consistency(state) => {
                     // Every survivor's charge became durable before its bytes were taken: see `upload`.
                     let signers = state.survivors().difference(&state.waiting_for());
                     let (next, message) = state.close()?;
                     let unmask = (signers, message.encode());
-                    self.open_phase(Open::Unmasking(next), |running| running.unmask = Some(unmask));
+                    self.open_phase(Stage::Unmasking, Open::Unmasking(next), |running| running.unmask = Some(unmask));
                 }
                 Open::Unmasking(state) => {
+                    self.hall.with(|desk| {
+                        desk.running.as_mut().expect("only this task ends a round").stage = Stage::Publishing;
+                    });
                     let unmasked = tokio::task::spawn_blocking(move || state.close()).await;
                     return Ok(unmasked.map_err(|e| Abandon::Bug(e.to_string()))??);
                 }
@@ -327,10 +328,11 @@ impl Shared {
         }
     }
 
-    fn open_phase(&self, state: Open, record: impl FnOnce(&mut Running)) {
+    fn open_phase(&self, stage: Stage, state: Open, record: impl FnOnce(&mut Running)) {
         self.hall.with(|desk| {
             let running = desk.running.as_mut().expect("only this task ends a round");
             record(running);
+            running.stage = stage;
             running.state = Some(state);
         });
         self.hall.notify();

@@ -277,6 +277,11 @@ impl Running {
         matches!(&self.state, Some(Open::Unmasking(state)) if state.is_ready())
     }
 
+    /// Whether the driver works on what the next phase hands out: who was heard will be known in a moment.
+    pub(crate) fn is_between_phases(&self) -> bool {
+        self.state.is_none() && self.stage < Stage::Publishing
+    }
+
     /// The merchants behind a set of numbers.
     pub(crate) fn names(&self, set: &ParticipantSet) -> Vec<MerchantId> {
         set.iter().filter_map(|number| Some(self.offer.entry(number)?.merchant.clone())).collect()
@@ -286,6 +291,11 @@ impl Running {
 /// The answer to a message whose phase is over.
 pub(crate) fn too_late() -> Status {
     Status::failed_precondition("this came too late: the round went on without it; wait for the next offer")
+}
+
+/// The answer to a message that comes while a phase is being closed: clients repeat it.
+pub(crate) fn between_phases() -> Status {
+    Status::unavailable("the server is closing a phase: send this again in a moment")
 }
 
 /// The answer to a message of a round that is over.

@@ -21,7 +21,7 @@ use crate::{
     identity::merchants::{Merchant, caller, internal},
     now_ms,
     round::{
-        phase::{Open, Outcome, Progress, Running, Session, Stage, over, too_late, turned_away},
+        phase::{Open, Outcome, Progress, Running, Session, Stage, between_phases, over, too_late, turned_away},
         prekeys::{self, PrekeyError},
     },
     server::Shared,
@@ -236,6 +236,7 @@ impl RoundService {
             Session::Running(running, from) => match receive(running, from, message) {
                 Some(result) => result.map_err(|e| turned_away(&e)),
                 None if was_heard(running, stage, from) => Ok(()),
+                None if running.is_between_phases() => Err(between_phases()),
                 None if running.stage < stage => Err(Status::failed_precondition(
                     "this message is of a later stage: wait for the round's next message",
                 )),

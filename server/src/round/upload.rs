@@ -29,7 +29,7 @@ use crate::{
     ledger::store::LedgerError,
     round::{
         charge::{self, Expected},
-        phase::{Hall, Open, Progress, Running, Session, Slot, over, too_late, turned_away},
+        phase::{Hall, Open, Progress, Running, Session, Slot, between_phases, over, too_late, turned_away},
     },
     server::Shared,
     store::{StoreError, stored},
@@ -235,11 +235,13 @@ fn claim(session: Session<'_>, start: &MaskedUpdateStart) -> Result<Claimed, Sta
         }
         _ => false,
     };
+    let between = running.is_between_phases();
     match running.uploads.get_mut(&number) {
         Some(slot) if slot.header != start.header || slot.charge != start.charge => Err(Status::already_exists(
             "another masked update or charge was announced for this round before; the first counts",
         )),
         Some(Slot { progress: Progress::Complete(length), .. }) => Ok(Claimed::Complete(*length)),
+        _ if between => Err(between_phases()),
         _ if !open => Err(too_late()),
         Some(slot) => match std::mem::replace(&mut slot.progress, Progress::Busy) {
             Progress::Resting { upload, charged } => Ok(Claimed::Working(upload, charged)),
