@@ -97,7 +97,7 @@ pub(super) fn run(home: &Home, verb: Verb, format: Format) -> Outcome {
         let report = store.import_file(&file, &options)?;
         match format {
             Format::Json => print_json(&report)?,
-            Format::Text => println!("{report}"),
+            Format::Text => say!("{report}"),
         }
     }
     Ok(())

@@ -83,7 +83,7 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
             });
             match format {
                 Format::Json => print_json(&summary)?,
-                Format::Text => println!(
+                Format::Text => say!(
                     "{} series, {horizon} steps each, written to {} (model {version}, {} local steps)",
                     series.len(),
                     path.display(),

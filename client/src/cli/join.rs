@@ -55,13 +55,8 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
             "plan": plan,
         })),
         Format::Text => {
-            println!(
-                "joined `{}` as `{}`; state in {}",
-                membership.federation,
-                membership.merchant,
-                home.path().display()
-            );
-            println!(
+            say!("joined `{}` as `{}`; state in {}", membership.federation, membership.merchant, home.path().display());
+            say!(
                 "plan `{}`: unit {}, ε at most {} at δ = {:e}, {} rounds over {}..{}",
                 plan.name,
                 plan.privacy.unit,
@@ -71,11 +66,13 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
                 plan.rounds.period_start,
                 plan.rounds.period_end
             );
-            println!(
+            say!(
                 "used of every customer, in every step: at most {} order lines over {} products, {} units",
-                plan.bounds.order_lines, plan.bounds.series, plan.bounds.units
+                plan.bounds.order_lines,
+                plan.bounds.series,
+                plan.bounds.units
             );
-            println!("next: forecastle data import orders.csv, then forecastle train");
+            say!("next: forecastle data import orders.csv, then forecastle train");
             Ok(())
         }
     }

@@ -55,9 +55,9 @@ pub(super) fn run(home: &Home, verb: Verb, format: Format) -> Outcome {
     match format {
         Format::Json => print_json(&json!({ "entries": log.size(), "new": fresh, "root": root })),
         Format::Text => {
-            println!("{} entries ({fresh} new), verified against the federation's signed root", log.size());
+            say!("{} entries ({fresh} new), verified against the federation's signed root", log.size());
             if let Some(out) = out {
-                println!("written to {}; judge it with: forecastle-audit verify {}", out.display(), out.display());
+                say!("written to {}; judge it with: forecastle-audit verify {}", out.display(), out.display());
             }
             Ok(())
         }

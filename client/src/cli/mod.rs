@@ -3,6 +3,12 @@
 //! Answers go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed (one sentence
 //! says what to do), 2 the command itself was wrong.
 
+/// Writes one line to standard output. A reader that has gone (`… | head`) is no reason to stop; anything else is
+/// said on standard error.
+macro_rules! say {
+    ($($part:tt)*) => { $crate::cli::write_line(format_args!($($part)*)) };
+}
+
 mod data;
 mod forecast;
 mod join;
@@ -121,6 +127,17 @@ fn runtime() -> Result<tokio::runtime::Runtime, std::io::Error> {
 
 /// Prints one value as JSON, on one line.
 fn print_json(value: &impl serde::Serialize) -> Outcome {
-    println!("{}", serde_json::to_string(value)?);
+    say!("{}", serde_json::to_string(value)?);
     Ok(())
+}
+
+/// What [`say!`] does.
+fn write_line(line: std::fmt::Arguments<'_>) {
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let _ = writeln!(std::io::stderr(), "cannot write to standard output: {error}");
+        }
+        _ => {}
+    }
 }

@@ -45,27 +45,31 @@ pub(super) fn run(home: &Home, verb: &Verb, format: Format) -> Outcome {
             "log_entries": log.size(),
         }));
     }
-    println!(
+    say!(
         "{} in `{}`, data period {}..{}",
-        membership.merchant, membership.federation, plan.rounds.period_start, plan.rounds.period_end
+        membership.merchant,
+        membership.federation,
+        plan.rounds.period_start,
+        plan.rounds.period_end
     );
-    println!(
+    say!(
         "charged {count} of {} rounds; ε = {spent:.4} of at most {cap} at δ = {:e}",
-        plan.rounds.count, plan.privacy.delta
+        plan.rounds.count,
+        plan.privacy.delta
     );
     if let Some(rows) = rows {
-        println!("\n  who looks                                              ε (PLD)   second opinion (RDP)");
+        say!("\n  who looks                                              ε (PLD)   second opinion (RDP)");
         for (who, row) in [
             ("anyone who reads the published models", rows.published),
             ("the server, with the colluders assumed in the plan", rows.server),
             ("the server, with every other merchant", rows.everyone_else),
         ] {
             let rdp = row.epsilon_rdp.map_or_else(|| "no bound known".to_owned(), |e| format!("{e:.4}"));
-            println!("  {who:52}  {:>8.4}   {rdp}", row.epsilon);
+            say!("  {who:52}  {:>8.4}   {rdp}", row.epsilon);
         }
-        println!("\n{}", claim(membership.merchant.as_str(), &plan));
+        say!("\n{}", claim(membership.merchant.as_str(), &plan));
         let odds = spent.exp();
-        println!(
+        say!(
             "In words: who held an even guess about whether a given {} is in the data may become right in at most\n\
              {:.2} of 100 cases against the server and its assumed colluders, apart from a chance of {:e}.",
             plan.privacy.unit,

@@ -50,9 +50,9 @@ pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
     let config = base_model(&home)?.1.config().clone();
     let (step, prepared) = MerchantStep::new(&store, home.series_choice()?, &plan, &config)?;
     if format == Format::Text {
-        println!("{} series take part", prepared.series.len());
+        say!("{} series take part", prepared.series.len());
         if let Some(bounds) = &prepared.bounds {
-            println!("{bounds}");
+            say!("{bounds}");
         }
     }
     drop(store);
@@ -64,7 +64,7 @@ pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
     let mut observe = |event: RoundEvent| match format {
         Format::Json => {
             if let Ok(line) = serde_json::to_string(&event) {
-                println!("{line}");
+                say!("{line}");
             }
         }
         Format::Text => describe(&event),
@@ -82,16 +82,16 @@ pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
 
 fn describe(event: &RoundEvent) {
     match event {
-        RoundEvent::Restored { charges } => println!(
+        RoundEvent::Restored { charges } => say!(
             "this state was restored or copied: {charges} charges taken over from the federation's log, unused keys burnt"
         ),
-        RoundEvent::Waiting { present } => println!("waiting for a round; {present} merchants are present"),
-        RoundEvent::Started { round, cohort } => println!("round {round}: {cohort} merchants"),
-        RoundEvent::Charged { round, epsilon, cap } => println!("round {round}: charged, ε = {epsilon:.4} of {cap}"),
-        RoundEvent::Published { round, model_version } => println!("round {round}: model {model_version} published"),
-        RoundEvent::Missed { round, reason } => println!("round {round}: missed ({reason})"),
-        RoundEvent::Reconnecting { reason } => println!("{reason}; trying again"),
-        RoundEvent::Finished { model_version } => println!("the run is over; model {model_version} is here"),
+        RoundEvent::Waiting { present } => say!("waiting for a round; {present} merchants are present"),
+        RoundEvent::Started { round, cohort } => say!("round {round}: {cohort} merchants"),
+        RoundEvent::Charged { round, epsilon, cap } => say!("round {round}: charged, ε = {epsilon:.4} of {cap}"),
+        RoundEvent::Published { round, model_version } => say!("round {round}: model {model_version} published"),
+        RoundEvent::Missed { round, reason } => say!("round {round}: missed ({reason})"),
+        RoundEvent::Reconnecting { reason } => say!("{reason}; trying again"),
+        RoundEvent::Finished { model_version } => say!("the run is over; model {model_version} is here"),
     }
 }
 
@@ -115,13 +115,13 @@ fn local(home: &Home, format: Format) -> Outcome {
             print_json(&json!({ "model": version, "series": prepared.series.len(), "steps": personal.steps }))
         }
         Format::Text => {
-            println!(
+            say!(
                 "{} series; {} local steps improve model {version} on the last {} held-back steps",
                 prepared.series.len(),
                 personal.steps,
                 model.shape().horizon
             );
-            println!("`forecastle forecast` does these steps by itself");
+            say!("`forecastle forecast` does these steps by itself");
             Ok(())
         }
     }

@@ -1,5 +1,11 @@
 //! One file per verb.
 
+/// Writes one line to standard output. A reader that has gone (`… | head`) is no reason to stop; anything else is
+/// said on standard error.
+macro_rules! say {
+    ($($part:tt)*) => { $crate::cli::write_line(format_args!($($part)*)) };
+}
+
 mod init;
 mod invite;
 mod ledger;
@@ -94,8 +100,8 @@ impl Command {
 /// Prints `value` as JSON, or `text`.
 pub(crate) fn show(format: Format, value: &impl Serialize, text: impl FnOnce() -> String) -> Outcome {
     match format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(value)?),
-        Format::Text => println!("{}", text()),
+        Format::Json => say!("{}", serde_json::to_string_pretty(value)?),
+        Format::Text => say!("{}", text()),
     }
     Ok(())
 }
@@ -106,4 +112,15 @@ pub(crate) fn at(ms: u64) -> String {
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
         .map_or_else(|| "-".into(), |t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// What [`say!`] does.
+fn write_line(line: std::fmt::Arguments<'_>) {
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let _ = writeln!(std::io::stderr(), "cannot write to standard output: {error}");
+        }
+        _ => {}
+    }
 }

@@ -12,7 +12,7 @@ pub(crate) async fn run(directory: &Path, format: Format) -> Outcome {
     let listener = server.bind().await?;
     let state = server.state();
     if format == Format::Text {
-        println!(
+        say!(
             "serving `{}` on {}; merchants reach it at {}",
             state.federation(),
             listener.local_addr()?,
@@ -25,7 +25,7 @@ pub(crate) async fn run(directory: &Path, format: Format) -> Outcome {
     drop(server);
     printer.await?;
     if format == Format::Text {
-        println!("stopped");
+        say!("stopped");
     }
     Ok(())
 }
@@ -36,10 +36,10 @@ async fn print(mut events: Receiver<ServerEvent>, format: Format, cap: f64) {
         match events.recv().await {
             Ok(event) => match (format, &event) {
                 (Format::Json, event) => {
-                    println!("{}", serde_json::to_string(event).expect("events always serialise"));
+                    say!("{}", serde_json::to_string(event).expect("events always serialise"));
                 }
-                (Format::Text, ServerEvent::RoundClosed { epsilon: Some(_), .. }) => println!("{event} of {cap}"),
-                (Format::Text, event) => println!("{event}"),
+                (Format::Text, ServerEvent::RoundClosed { epsilon: Some(_), .. }) => say!("{event} of {cap}"),
+                (Format::Text, event) => say!("{event}"),
             },
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,

@@ -142,7 +142,11 @@ impl<'a> Columns<'a> {
 
     /// Parses every row; those that fail are in the report with their line.
     pub fn read<T>(&self, parse: impl Fn(&Cells<'_>) -> Result<T, RowError>) -> Read<T> {
-        let mut report = ImportReport::new(self.table.name(), self.kind, self.mapping.columns.clone());
+        let used = |column: &String| {
+            self.mapping.columns.values().chain(&self.mapping.attributes).any(|taken| taken == column)
+        };
+        let unused = self.table.header().iter().filter(|column| !used(column)).cloned().collect();
+        let mut report = ImportReport::new(self.table.name(), self.kind, self.mapping.columns.clone(), unused);
         let mut rows = Vec::new();
         for (line, row) in self.table.rows() {
             report.rows += 1;

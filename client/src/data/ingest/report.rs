@@ -149,6 +149,8 @@ pub struct ImportReport {
     pub table: TableKind,
     /// Which column was taken for which field.
     pub columns: BTreeMap<String, String>,
+    /// Columns of the file that nothing was read from.
+    pub unused: Vec<String>,
     /// Rows after the header.
     pub rows: u64,
     /// Rows that are new.
@@ -164,11 +166,12 @@ pub struct ImportReport {
 }
 
 impl ImportReport {
-    pub(super) fn new(file: &str, table: TableKind, columns: BTreeMap<String, String>) -> Self {
+    pub(super) fn new(file: &str, table: TableKind, columns: BTreeMap<String, String>, unused: Vec<String>) -> Self {
         Self {
             file: file.to_owned(),
             table,
             columns,
+            unused,
             rows: 0,
             imported: 0,
             updated: 0,
@@ -199,6 +202,9 @@ impl fmt::Display for ImportReport {
         )?;
         let columns: Vec<String> = self.columns.iter().map(|(field, column)| format!("{field} ← {column}")).collect();
         writeln!(f, "  columns: {}", columns.join(", "))?;
+        if !self.unused.is_empty() {
+            writeln!(f, "  not used: {}", self.unused.join(", "))?;
+        }
         for (code, count) in &self.reasons {
             writeln!(f, "  {count} rejected: {code}")?;
         }
