@@ -133,7 +133,9 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> 
     for (merchant, why) in &trained.stopped {
         println!("{merchant} stopped early: {why}");
     }
-    println!("{}", trained.bounded);
+    if trained.bounded.lines > 0 {
+        println!("{}", trained.bounded);
+    }
     let audited = out.join("audit");
     running.server.state().export_ledger(&audited).await?;
     running.stop().await?;

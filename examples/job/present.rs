@@ -120,11 +120,15 @@ pub fn report(material: Material<'_>) -> ReportData {
                 ("privately trained parameters".into(), m.dimension.to_string()),
                 ("grid".into(), format!("{} units per C, {} bits", plan.integers.units_per_clip, plan.integers.bits)),
             ],
-            bounds: vec![
-                ("order lines a customer (K)".into(), plan.bounds.order_lines.to_string()),
-                ("products a customer (L)".into(), plan.bounds.series.to_string()),
-                ("units a customer (Q)".into(), plan.bounds.units.to_string()),
-            ],
+            bounds: match plan.privacy.unit {
+                PrivacyUnit::Customer => vec![
+                    ("order lines (K)".into(), plan.bounds.order_lines.to_string()),
+                    ("products (L)".into(), plan.bounds.series.to_string()),
+                    ("units (Q)".into(), plan.bounds.units.to_string()),
+                ],
+                // One clipped gradient, whatever the series holds.
+                PrivacyUnit::Series | PrivacyUnit::Merchant => vec![("a step, in norm".into(), "C".into())],
+            },
             bounded_lines,
             ledger: Ledger {
                 verified: m.verdict.findings.is_empty(),
