@@ -150,8 +150,9 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> 
         }
     })?;
 
-    println!("\n{}", table(&exams).to_text());
-    println!("{}\n", table(&exams).verdict());
+    let accuracy = table(&exams, cast.frequency);
+    println!("\n{}", accuracy.to_text());
+    println!("{}\n", accuracy.verdict());
     let spent = verdict.merchants.iter().max_by_key(|s| s.charges).and_then(|s| s.epsilon);
     for guarantee in guarantees(spent) {
         let epsilon = guarantee.epsilon.map_or_else(|| "-".to_owned(), |e| format!("{e:.3}"));
@@ -170,6 +171,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> 
         period: cast.period,
         rounds: trained.rounds,
         bounded: &trained.bounded,
+        frequency: cast.frequency,
         verdict: &verdict,
         imported: &imported,
         exams: &exams,

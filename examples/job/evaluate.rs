@@ -10,7 +10,7 @@ use std::{
 };
 
 use forecastle_client::{
-    data::series::Series,
+    data::series::{Frequency, Series},
     forecast::{
         baseline,
         metrics::{ScoredForecast, score},
@@ -25,9 +25,17 @@ use crate::report::{Accuracy, AccuracyRow, AccuracyTable, Method};
 /// Nine quantiles a step.
 pub type Quantiles = Vec<[f32; 9]>;
 
+/// How many ways to forecast are compared.
+const METHOD_COUNT: usize = 5;
+
 /// Columns of the table, in order.
-pub const METHODS: [Method; 5] =
-    [Method::Federated, Method::NoFederation, Method::Alone, Method::SeasonalNaive, Method::WindowQuantiles];
+pub fn methods(frequency: Frequency) -> [Method; METHOD_COUNT] {
+    let window = match frequency {
+        Frequency::Daily => Method::SameWeekday,
+        Frequency::Weekly => Method::LastWeeks,
+    };
+    [Method::Federated, Method::NoFederation, Method::Alone, Method::SeasonalNaive, window]
+}
 
 /// One merchant's series up to the cut, and what came true.
 pub struct Exam {
@@ -37,7 +45,7 @@ pub struct Exam {
     pub series: Vec<Series>,
     /// What came true, `[horizon]` each.
     pub actual: Vec<Vec<f32>>,
-    /// Forecasts by method, in the order of [`METHODS`]: `[method][series]`.
+    /// Forecasts by method, in the order of [`methods`]: `[method][series]`.
     pub forecasts: Vec<Vec<Quantiles>>,
 }
 
@@ -130,21 +138,21 @@ pub fn sit_all(
 }
 
 /// The table over all merchants; the total is over all series, not the mean of the rows.
-pub fn table(exams: &[Exam]) -> AccuracyTable {
+pub fn table(exams: &[Exam], frequency: Frequency) -> AccuracyTable {
     let rows = exams
         .iter()
         .map(|exam| AccuracyRow {
             merchant: exam.merchant.clone(),
             series: exam.series.len(),
-            scores: (0..METHODS.len()).map(|m| exam.accuracy(m)).collect(),
+            scores: (0..METHOD_COUNT).map(|m| exam.accuracy(m)).collect(),
         })
         .collect();
     let total = AccuracyRow {
         merchant: "all".into(),
         series: exams.iter().map(|e| e.series.len()).sum(),
-        scores: (0..METHODS.len()).map(|m| accuracy(exams.iter().flat_map(|e| e.scored(m)).collect())).collect(),
+        scores: (0..METHOD_COUNT).map(|m| accuracy(exams.iter().flat_map(|e| e.scored(m)).collect())).collect(),
     };
-    AccuracyTable { methods: METHODS.to_vec(), rows, total }
+    AccuracyTable { methods: methods(frequency).to_vec(), rows, total }
 }
 
 /// Share of judged cells that lie at or below each quantile.

@@ -1,6 +1,6 @@
 //! The report's data, gathered from everything that ran.
 
-use forecastle_client::data::{bound::BoundReport, calendar::PROMOTION, order::Period};
+use forecastle_client::data::{bound::BoundReport, calendar::PROMOTION, order::Period, series::Frequency};
 use forecastle_crypto::{
     dp::{
         plan::{EpsilonRows, PrivacyPlan},
@@ -10,7 +10,7 @@ use forecastle_crypto::{
 };
 
 use super::{
-    evaluate::{Exam, METHODS, coverage, table},
+    evaluate::{Exam, coverage, methods, table},
     launch::Imported,
     plan::size_advice,
 };
@@ -39,6 +39,8 @@ pub struct Material<'a> {
     pub rounds: Vec<Round>,
     /// What the bounds left out.
     pub bounded: &'a BoundReport,
+    /// Step of the series.
+    pub frequency: Frequency,
     /// The auditor's verdict.
     pub verdict: &'a Verdict,
     /// Imports.
@@ -142,9 +144,9 @@ pub fn report(material: Material<'_>) -> ReportData {
             claim,
         },
         rounds: m.rounds,
-        accuracy: table(m.exams),
+        accuracy: table(m.exams, m.frequency),
         fans: fans(m.exams),
-        reliability: METHODS
+        reliability: methods(m.frequency)
             .iter()
             .enumerate()
             .map(|(k, method)| Reliability { name: method.label().into(), below: coverage(m.exams, k) })

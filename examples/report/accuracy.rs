@@ -14,8 +14,10 @@ pub enum Method {
     Alone,
     /// What was sold one season ago.
     SeasonalNaive,
-    /// Quantiles of the same weekday (or of all steps) in the last eight weeks.
-    WindowQuantiles,
+    /// Daily series: quantiles of the same weekday in the last eight weeks.
+    SameWeekday,
+    /// Weekly series: quantiles of the last eight weeks.
+    LastWeeks,
 }
 
 impl Method {
@@ -26,7 +28,8 @@ impl Method {
             Self::NoFederation => "no federation",
             Self::Alone => "alone",
             Self::SeasonalNaive => "seasonal naive",
-            Self::WindowQuantiles => "same weekday",
+            Self::SameWeekday => "same weekday",
+            Self::LastWeeks => "last 8 weeks",
         }
     }
 }

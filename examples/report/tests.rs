@@ -8,7 +8,7 @@ fn score(wql: f64) -> Option<Accuracy> {
 
 fn sample() -> ReportData {
     let methods =
-        vec![Method::Federated, Method::NoFederation, Method::Alone, Method::SeasonalNaive, Method::WindowQuantiles];
+        vec![Method::Federated, Method::NoFederation, Method::Alone, Method::SeasonalNaive, Method::SameWeekday];
     let names = ["Copper Kettle", "North Quay", "Little <Attic>", "Old Mill"];
     let row = |number: usize, merchant: &str| {
         let shift = number as f64 * 0.013;

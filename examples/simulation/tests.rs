@@ -142,6 +142,45 @@ fn training_and_forecasts_see_nothing_after_the_cut() {
 }
 
 #[test]
+fn a_merchant_alone_learns_from_its_own_series_and_no_other() {
+    let panel = panel();
+    // Alone, a merchant trains all parameters: two of them are enough to wait for.
+    let of = |merchants: &[&str]| {
+        let mut window = panel.windows()[0].clone();
+        window.members.retain(|member| merchants.contains(&panel.series[member.index].merchant.as_str()));
+        [window]
+    };
+    let (one, two) = (of(&["merchant-0"]), of(&["merchant-0", "merchant-1"]));
+    let alone = run(&panel, &two, &start(), &settings(Method::Alone), &mut |_| ()).unwrap();
+    let without = run(&panel, &two, &start(), &settings(Method::NoFederation), &mut |_| ()).unwrap();
+    assert!(alone[0].scores.wql < without[0].scores.wql, "{} {}", alone[0].scores.wql, without[0].scores.wql);
+    let by_itself = run(&panel, &one, &start(), &settings(Method::Alone), &mut |_| ()).unwrap();
+    assert_eq!(by_itself[0].quantiles[..], alone[0].quantiles[..2], "bit for bit");
+}
+
+#[test]
+fn refitting_trains_at_every_window_on_what_is_known_there() {
+    let (panel, plan) = (panel(), lavish(2));
+    let windows = panel.windows();
+    let method = Method::Federated { plan: &plan, privacy: Privacy::On };
+    let rounds = |refit| {
+        let mut rounds = vec![0; windows.len()];
+        let settings = Settings { refit, ..settings(method) };
+        let forecasts = run(&panel, &windows, &start(), &settings, &mut |progress| {
+            if let super::run::Progress::Round { window, .. } = progress {
+                rounds[window] += 1;
+            }
+        });
+        (rounds, forecasts.unwrap())
+    };
+    let (first, reused) = rounds(Refit::First);
+    let (each, refitted) = rounds(Refit::Each);
+    assert_eq!((first, each), (vec![2, 0], vec![2, 2]));
+    assert_eq!(reused[0].quantiles, refitted[0].quantiles);
+    assert_ne!(reused[1].quantiles, refitted[1].quantiles);
+}
+
+#[test]
 fn the_backtest_window_ends_where_the_first_one_begins() {
     let panel = panel();
     let (first, backtest) = (&panel.windows()[0], backtest_window(&panel).unwrap());
