@@ -1,21 +1,19 @@
 //! `forecastle-audit verify DIR`: a federation's exported log, judged offline.
 //!
-//! The folder is what `forecastle-server ledger export` or `forecastle ledger pull` writes: `entries.jsonl`,
-//! `checkpoint`, `federation.json` and, where at hand, `models/<version>.safetensors`.
+//! The folder is what `forecastle-server ledger export` or `forecastle ledger pull` writes, see [`crate::folder`].
 
 use std::{
-    collections::HashMap,
     fmt::Write as _,
-    fs,
     path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
 use forecastle_crypto::{
-    identity::{Sha256Digest, VerifyingKey, sha256},
+    identity::VerifyingKey,
     ledger::audit::{self, AuditError, Verdict},
 };
-use serde::Deserialize;
+
+use crate::folder::{Folder, FolderError};
 
 /// Exit code for a log with findings.
 pub const EXIT_FINDINGS: u8 = 1;
@@ -31,7 +29,7 @@ Exit codes: 0 verified, 1 findings, 2 the folder could not be judged.";
 /// What the command line says.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// Folder with entries.jsonl, checkpoint, federation.json and, where at hand, models/
+    /// Folder of an exported log
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// The federation's key in hexadecimal, from a source you trust (default: the one in federation.json)
@@ -68,24 +66,12 @@ pub fn run(arguments: &Arguments) -> Result<(String, u8), VerifyError> {
 /// Why a folder could not be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// A file is missing or unreadable.
-    #[error("cannot read {}: {why}; the folder should be one that `forecastle-server ledger export` or `forecastle ledger pull` wrote", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What the operating system or parser said.
-        why: String,
-    },
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The log cannot be judged at all.
     #[error(transparent)]
     Audit(#[from] AuditError),
-}
-
-/// What `federation.json` says.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Origin {
-    server_key: VerifyingKey,
 }
 
 /// Judges an exported folder. `server_key` overrides the key named in `federation.json`: an auditor who got the
@@ -94,20 +80,7 @@ struct Origin {
 /// # Errors
 /// [`VerifyError`] where there is nothing to judge; findings are not errors.
 pub fn verify(folder: &Path, server_key: Option<VerifyingKey>) -> Result<Verdict, VerifyError> {
-    let key = match server_key {
-        Some(key) => key,
-        None => {
-            let path = folder.join("federation.json");
-            let origin: Origin =
-                serde_json::from_slice(&read(&path)?).map_err(|e| VerifyError::File { path, why: e.to_string() })?;
-            origin.server_key
-        }
-    };
-    let entries = read(&folder.join("entries.jsonl"))?;
-    let leaves: Vec<Vec<u8>> = entries.split(|&b| b == b'\n').filter(|l| !l.is_empty()).map(<[u8]>::to_vec).collect();
-    let checkpoint = read(&folder.join("checkpoint"))?;
-    let models = digests(&folder.join("models"))?;
-    Ok(audit::audit(&leaves, &String::from_utf8_lossy(&checkpoint), &key, &models)?)
+    Ok(Folder::open(folder)?.audit(server_key)?)
 }
 
 /// The verdict in words, for a terminal.
@@ -164,26 +137,4 @@ pub fn describe(verdict: &Verdict) -> String {
 
 fn rule_name(finding: &audit::Finding) -> String {
     serde_json::to_value(finding.rule).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, VerifyError> {
-    fs::read(path).map_err(|e| VerifyError::File { path: path.to_owned(), why: e.to_string() })
-}
-
-/// Digests of the model files at hand; a folder without models is fine.
-fn digests(folder: &Path) -> Result<HashMap<u64, Sha256Digest>, VerifyError> {
-    let mut found = HashMap::new();
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(found) };
-    for entry in entries {
-        let path = entry.map_err(|e| VerifyError::File { path: folder.to_owned(), why: e.to_string() })?.path();
-        let version = path
-            .extension()
-            .is_some_and(|e| e == "safetensors")
-            .then(|| path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok()))
-            .flatten();
-        if let Some(version) = version {
-            found.insert(version, sha256(&read(&path)?));
-        }
-    }
-    Ok(found)
 }
