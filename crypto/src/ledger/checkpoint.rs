@@ -5,27 +5,32 @@
 //! 42                            ← entries
 //! CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=   ← root
 //!
-//! — federation.example/log Az3g…   ← key name, base64(key hash ‖ Ed25519 signature)
+//! — federation.example/log Az3g…   ← the log's signature, see [`super::note`]
+//! — witness.example/w1 jWbP…       ← what witnesses add, see [`super::witness`]
 //! ```
 //!
 //! The invariant: a checkpoint has one text, parsing accepts exactly what writing gives, and what is signed is that
 //! text. The format has its own separation between kinds of notes, so signatures here are over the note's text as the
 //! specification says, without this crate's context prefix.
 //!
-//! Left out on purpose: extension lines (refused), and timestamped cosignatures of witnesses.
+//! Left out on purpose: extension lines (refused; this log never writes one).
 
 use std::fmt;
 
 use data_encoding::BASE64;
 
-use super::merkle::MerkleTree;
-use crate::identity::{Sha256Digest, Signature, SigningKey, VerifyingKey, sha256};
+use super::{
+    merkle::MerkleTree,
+    note::{BadKeyName, NoteSignature, SignatureType, VerifierKey},
+};
+use crate::identity::{Sha256Digest, Signature, SigningKey, VerifyingKey};
 
-/// The longest signed checkpoint that is parsed, in bytes.
-pub const CHECKPOINT_BYTES_MAX: usize = 16 << 10;
+/// The longest signed checkpoint that is parsed, in bytes: sixteen signatures of any type that the specifications
+/// know fit.
+pub const CHECKPOINT_BYTES_MAX: usize = 128 << 10;
 
-/// Ed25519 in C2SP signed notes.
-const ALGORITHM: u8 = 0x01;
+/// The most signature lines that are parsed.
+pub const SIGNATURES_MAX: usize = 64;
 
 /// A tree head.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +41,6 @@ pub struct Checkpoint {
     pub size: u64,
     /// The root over them.
     pub root: Sha256Digest,
-}
-
-/// One signature line of a note.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoteSignature {
-    /// The key's name.
-    pub name: String,
-    /// First four bytes of SHA-256(name ‖ 0x0a ‖ algorithm ‖ key).
-    pub key_hash: [u8; 4],
-    /// Over the note's text.
-    pub signature: Signature,
 }
 
 /// A checkpoint with at least one signature.
@@ -70,15 +64,26 @@ pub enum CheckpointError {
         /// What the format has there.
         expected: &'static str,
     },
-    /// An origin or key name that the format cannot carry.
-    #[error("{0:?} cannot name a log or a key: it is empty, or holds spaces, '+' or control characters")]
-    Name(String),
+    /// An origin that the format cannot carry.
+    #[error("{0:?} cannot name a log: it is empty, or holds control characters")]
+    Origin(String),
+    /// A key name that the format cannot carry.
+    #[error(transparent)]
+    Name(#[from] BadKeyName),
     /// No signature by that key.
     #[error("the checkpoint carries no signature of key {0:?}")]
     NotSigned(String),
     /// A signature that claims to be that key's and is not.
     #[error("the checkpoint's signature under key {0:?} does not verify")]
     BadSignature(String),
+    /// A checkpoint of another log.
+    #[error("the checkpoint is of the log {found:?}, not of {expected:?}")]
+    OtherLog {
+        /// The log that was expected.
+        expected: String,
+        /// The origin in the checkpoint.
+        found: String,
+    },
 }
 
 impl Checkpoint {
@@ -95,50 +100,25 @@ impl Checkpoint {
     /// Signs under the key name `name`.
     ///
     /// # Errors
-    /// [`CheckpointError::Name`] when the origin or the key name cannot be carried by the format.
+    /// [`CheckpointError::Origin`], [`CheckpointError::Name`] where the format cannot carry them.
     pub fn sign(self, name: &str, key: &SigningKey) -> Result<SignedCheckpoint, CheckpointError> {
         check_origin(&self.origin)?;
-        let mut signed = SignedCheckpoint { checkpoint: self, signatures: Vec::new() };
-        signed.add_signature(name, key)?;
-        Ok(signed)
+        let verifier = VerifierKey::new(name, SignatureType::Ed25519, key.verifying_key())?;
+        let signature = key.sign_raw(self.body().as_bytes());
+        let line = NoteSignature { name: name.to_owned(), key_id: verifier.id(), bytes: signature.0.to_vec() };
+        Ok(SignedCheckpoint { checkpoint: self, signatures: vec![line] })
     }
 }
 
 fn check_origin(origin: &str) -> Result<(), CheckpointError> {
     if origin.is_empty() || origin.chars().any(char::is_control) {
-        Err(CheckpointError::Name(origin.to_owned()))
+        Err(CheckpointError::Origin(origin.to_owned()))
     } else {
         Ok(())
     }
 }
 
-fn check_key_name(name: &str) -> Result<(), CheckpointError> {
-    let refused = |c: char| c.is_whitespace() || c.is_control() || c == '+';
-    if name.is_empty() || name.chars().any(refused) { Err(CheckpointError::Name(name.to_owned())) } else { Ok(()) }
-}
-
-/// The key hash of the signed-note format.
-pub fn key_hash(name: &str, key: &VerifyingKey) -> [u8; 4] {
-    let digest = sha256(&[name.as_bytes(), b"\n", &[ALGORITHM], &key.0].concat());
-    [digest.0[0], digest.0[1], digest.0[2], digest.0[3]]
-}
-
 impl SignedCheckpoint {
-    /// Adds a signature of another key over the same text.
-    ///
-    /// # Errors
-    /// [`CheckpointError::Name`].
-    pub fn add_signature(&mut self, name: &str, key: &SigningKey) -> Result<(), CheckpointError> {
-        check_key_name(name)?;
-        let signature = key.sign_raw(self.checkpoint.body().as_bytes());
-        self.signatures.push(NoteSignature {
-            name: name.to_owned(),
-            key_hash: key_hash(name, &key.verifying_key()),
-            signature,
-        });
-        Ok(())
-    }
-
     /// Reads a signed checkpoint. Nothing is trusted yet: [`SignedCheckpoint::verify`] does that.
     ///
     /// # Errors
@@ -177,7 +157,8 @@ impl SignedCheckpoint {
         let mut signatures = Vec::new();
         let (mut line, mut content) = next(expected)?;
         loop {
-            signatures.push(parse_signature(content).ok_or(CheckpointError::Line { line, expected })?);
+            let signature = NoteSignature::parse(content).filter(|_| signatures.len() < SIGNATURES_MAX);
+            signatures.push(signature.ok_or(CheckpointError::Line { line, expected })?);
             match next(expected) {
                 Ok((number, following)) => (line, content) = (number, following),
                 Err(_) if text.ends_with('\n') => break,
@@ -187,17 +168,45 @@ impl SignedCheckpoint {
         Ok(Self { checkpoint: Checkpoint { origin: origin.to_owned(), size, root }, signatures })
     }
 
-    /// The tree head, if the key named `name` signed it. Signatures of unknown keys are passed over.
+    /// The tree head, if the key named `name` signed it. Signatures of unknown keys are passed over; of several under
+    /// this key, each must hold.
     ///
     /// # Errors
-    /// [`CheckpointError::NotSigned`], [`CheckpointError::BadSignature`].
+    /// [`CheckpointError::Name`], [`CheckpointError::NotSigned`], [`CheckpointError::BadSignature`].
     pub fn verify(&self, name: &str, key: &VerifyingKey) -> Result<&Checkpoint, CheckpointError> {
-        let hash = key_hash(name, key);
-        let found = self.signatures.iter().find(|line| line.name == name && line.key_hash == hash);
-        let line = found.ok_or_else(|| CheckpointError::NotSigned(name.to_owned()))?;
-        key.verify_raw(self.checkpoint.body().as_bytes(), &line.signature)
-            .map_err(|()| CheckpointError::BadSignature(name.to_owned()))?;
-        Ok(&self.checkpoint)
+        let verifier = VerifierKey::new(name, SignatureType::Ed25519, *key)?;
+        let body = self.checkpoint.body();
+        let mut signed = false;
+        for line in self.signatures.iter().filter(|line| verifier.claims(line)) {
+            let signature = <[u8; 64]>::try_from(line.bytes.as_slice()).map(Signature);
+            let holds = signature.is_ok_and(|signature| key.verify_raw(body.as_bytes(), &signature).is_ok());
+            if !holds {
+                return Err(CheckpointError::BadSignature(name.to_owned()));
+            }
+            signed = true;
+        }
+        if signed { Ok(&self.checkpoint) } else { Err(CheckpointError::NotSigned(name.to_owned())) }
+    }
+
+    /// The tree head, if it is the log's named `origin` and that log's `key` signed it under the same name, as this
+    /// federation's logs do.
+    ///
+    /// # Errors
+    /// [`CheckpointError::OtherLog`], and those of [`Self::verify`].
+    pub fn verify_origin(&self, origin: &str, key: &VerifyingKey) -> Result<&Checkpoint, CheckpointError> {
+        let checkpoint = self.verify(origin, key)?;
+        if checkpoint.origin == origin {
+            Ok(checkpoint)
+        } else {
+            Err(CheckpointError::OtherLog { expected: origin.to_owned(), found: checkpoint.origin.clone() })
+        }
+    }
+
+    /// Adds a signature line, unless the very same is there; one by the same key is replaced.
+    pub fn add(&mut self, line: NoteSignature) {
+        let of_same_key = |other: &NoteSignature| other.name == line.name && other.key_id == line.key_id;
+        self.signatures.retain(|other| !of_same_key(other));
+        self.signatures.push(line);
     }
 
     /// The tree head, unchecked.
@@ -211,20 +220,11 @@ impl SignedCheckpoint {
     }
 }
 
-fn parse_signature(line: &str) -> Option<NoteSignature> {
-    let (name, encoded) = line.strip_prefix("— ")?.split_once(' ')?;
-    check_key_name(name).ok()?;
-    let bytes = BASE64.decode(encoded.as_bytes()).ok()?;
-    let (key_hash, signature) = bytes.split_first_chunk()?;
-    Some(NoteSignature { name: name.to_owned(), key_hash: *key_hash, signature: Signature(signature.try_into().ok()?) })
-}
-
 impl fmt::Display for SignedCheckpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.checkpoint.body())?;
         for line in &self.signatures {
-            let encoded = BASE64.encode(&[line.key_hash.as_slice(), &line.signature.0].concat());
-            writeln!(f, "— {} {encoded}", line.name)?;
+            writeln!(f, "{line}")?;
         }
         Ok(())
     }
@@ -233,6 +233,7 @@ impl fmt::Display for SignedCheckpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::sha256;
 
     const NAME: &str = "market.example/log";
 
@@ -247,29 +248,40 @@ mod tests {
     }
 
     #[test]
-    fn the_go_note_packages_example_key_hashes_to_its_published_value() {
-        // golang.org/x/mod/sumdb/note: verifier key "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".
-        let encoded = BASE64.decode(b"ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW").expect("base64");
-        let public = VerifyingKey(encoded[1..].try_into().expect("32 bytes"));
-        assert_eq!(key_hash("PeterNeumann", &public), [0xc7, 0x4f, 0x20, 0xa3]);
-        // And its example note verifies under that key.
+    fn the_specifications_example_is_read_and_written_byte_for_byte() {
+        // c2sp.org/tlog-cosignature; its keys are not published.
+        let text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n— witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n";
+        let signed = SignedCheckpoint::parse(text).expect("the specification's example");
+        assert_eq!(signed.danger_unverified().size, 20_852_163);
+        assert_eq!(signed.signatures().iter().map(|line| line.bytes.len()).collect::<Vec<_>>(), [64, 72]);
+        assert_eq!(signed.to_string(), text);
+    }
+
+    #[test]
+    fn the_go_note_packages_example_note_verifies() {
+        // golang.org/x/mod/sumdb/note: its text is no checkpoint, so only the signature is checked.
+        let key: VerifierKey =
+            "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().expect("its key");
         let text =
             "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
-        let line = parse_signature("— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=").expect("a signature line");
-        assert!(public.verify_raw(text.as_bytes(), &line.signature).is_ok());
+        let line = NoteSignature::parse("— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=").expect("a signature line");
+        assert!(key.claims(&line));
+        let signature = Signature(line.bytes.try_into().expect("64 bytes"));
+        assert!(key.key().verify_raw(text.as_bytes(), &signature).is_ok());
     }
 
     #[test]
     fn a_checkpoint_survives_its_text() {
         let mut signed = signed();
-        signed.add_signature("witness.example/w", &key(2)).expect("a name");
+        let other = signed.danger_unverified().clone().sign("other.example/key", &key(2)).expect("a name");
+        signed.add(other.signatures()[0].clone());
         let text = signed.to_string();
         assert_eq!(text.lines().count(), 6);
         let parsed = SignedCheckpoint::parse(&text).expect("its own text");
         assert_eq!(parsed, signed);
         assert_eq!(parsed.to_string(), text);
         assert_eq!(parsed.verify(NAME, &key(1).verifying_key()).expect("signed").size, 1);
-        assert!(parsed.verify("witness.example/w", &key(2).verifying_key()).is_ok());
+        assert!(parsed.verify("other.example/key", &key(2).verifying_key()).is_ok());
     }
 
     #[test]
@@ -280,6 +292,25 @@ mod tests {
         assert_eq!(signed.verify("other", &public), Err(CheckpointError::NotSigned("other".into())));
         let grown = SignedCheckpoint::parse(&signed.to_string().replacen("\n1\n", "\n2\n", 1)).expect("well-formed");
         assert_eq!(grown.verify(NAME, &public), Err(CheckpointError::BadSignature(NAME.into())));
+        // A good signature does not outweigh a bad one under the same key.
+        let mut twice = signed.clone();
+        twice.signatures.insert(1, NoteSignature { bytes: vec![0; 64], ..signed.signatures[0].clone() });
+        assert_eq!(twice.verify(NAME, &public), Err(CheckpointError::BadSignature(NAME.into())));
+        let short = SignedCheckpoint {
+            signatures: vec![NoteSignature { bytes: vec![0; 63], ..signed.signatures[0].clone() }],
+            ..signed.clone()
+        };
+        assert_eq!(short.verify(NAME, &public), Err(CheckpointError::BadSignature(NAME.into())));
+    }
+
+    #[test]
+    fn a_key_that_signs_for_another_log_is_told_apart() {
+        let public = key(1).verifying_key();
+        let foreign = Checkpoint { origin: "other".into(), ..signed().checkpoint }.sign(NAME, &key(1)).expect("a name");
+        assert!(foreign.verify(NAME, &public).is_ok());
+        let expected = CheckpointError::OtherLog { expected: NAME.into(), found: "other".into() };
+        assert_eq!(foreign.verify_origin(NAME, &public), Err(expected));
+        assert!(signed().verify_origin(NAME, &public).is_ok());
     }
 
     #[test]
@@ -299,13 +330,17 @@ mod tests {
         assert!(SignedCheckpoint::parse("").is_err());
         let (body, _) = text.split_once("— ").expect("a signature line");
         assert!(SignedCheckpoint::parse(body).is_err(), "no signature");
-        assert!(matches!(SignedCheckpoint::parse(&"x".repeat(20_000)), Err(CheckpointError::TooLong(20_000))));
+        let long = "x".repeat(CHECKPOINT_BYTES_MAX + 1);
+        assert!(matches!(SignedCheckpoint::parse(&long), Err(CheckpointError::TooLong(_))));
+        let (_, signature) = text.rsplit_once("\n\n").expect("a signature");
+        assert!(SignedCheckpoint::parse(&format!("{text}{}", signature.repeat(SIGNATURES_MAX - 1))).is_ok());
+        assert!(SignedCheckpoint::parse(&format!("{text}{}", signature.repeat(SIGNATURES_MAX))).is_err());
     }
 
     #[test]
     fn names_that_would_break_lines_are_refused() {
         let checkpoint = |origin: &str| Checkpoint { origin: origin.into(), size: 0, root: sha256(b"") };
-        assert!(matches!(checkpoint("a\nb").sign(NAME, &key(1)), Err(CheckpointError::Name(_))));
+        assert!(matches!(checkpoint("a\nb").sign(NAME, &key(1)), Err(CheckpointError::Origin(_))));
         assert!(matches!(checkpoint(NAME).sign("a b", &key(1)), Err(CheckpointError::Name(_))));
         assert!(matches!(checkpoint(NAME).sign("", &key(1)), Err(CheckpointError::Name(_))));
     }

@@ -1,7 +1,9 @@
 //! What the federation's log records: events, never a bare ε.
 //!
 //! One entry is one line of JSON; the exact bytes are the leaf of the Merkle tree. Variants are never removed
-//! and never change meaning: an auditor of the future reads the log of today.
+//! and never change meaning: an auditor of the future reads the log of today. The kind of an entry is its version: what
+//! has to say something else gets a kind of its own (`charge-2`), and whoever does not know it refuses the entry by
+//! name instead of guessing. `tests/golden/` holds the stored bytes of every kind there ever was.
 //!
 //! Left out on purpose: how entries are kept (the server's store, the merchant's own ledger) and how they are
 //! judged ([`super::audit`]).
@@ -18,8 +20,13 @@ use crate::{
     secagg::offer::RoundTerms,
 };
 
-/// The largest entry accepted, in bytes.
-pub const ENTRY_BYTES_MAX: usize = 256 << 10;
+/// The largest entry accepted, in bytes: what the two bytes of length in an entry bundle (C2SP tlog-tiles) can say. The
+/// closing of a round of 255 merchants with the longest names fits.
+pub const ENTRY_BYTES_MAX: usize = u16::MAX as usize;
+/// Version of the log that [`Founded::version`] names.
+pub const LOG_VERSION: u16 = 1;
+/// Every kind of entry.
+const KINDS: [&str; 6] = ["founded", "enrolled", "revoked", "charge", "round-closed", "round-abandoned"];
 /// Domain of a charge's signature.
 const CHARGE_CONTEXT: &str = "forecastle charge v1";
 
@@ -45,7 +52,7 @@ pub enum Entry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Founded {
-    /// Format version of this log, 1.
+    /// Format version of this log, [`LOG_VERSION`].
     pub version: u16,
     /// Name of the federation; also the origin of its checkpoints.
     pub federation: String,
@@ -224,9 +231,17 @@ pub enum EntryError {
     /// Larger than [`ENTRY_BYTES_MAX`].
     #[error("the entry has {0} bytes; at most {ENTRY_BYTES_MAX} are accepted")]
     TooLarge(usize),
-    /// Not JSON of a known variant.
+    /// Not JSON of the kind it says it is.
     #[error("the entry is not readable: {0}")]
     Format(String),
+    /// A kind that this software does not know.
+    #[error(
+        "the entry is of the kind `{0}`, which this version does not know: it was written by a newer one; update, nothing of it is guessed"
+    )]
+    UnknownKind(String),
+    /// A log of another format version.
+    #[error("the log is of version {0}, this software reads version {LOG_VERSION}: update, nothing of it is guessed")]
+    UnknownVersion(u64),
     /// Readable, but other bytes than this software would write for it: signatures and digests would be ambiguous.
     #[error("the entry is not in canonical form")]
     NotCanonical,
@@ -246,11 +261,34 @@ impl Entry {
         if bytes.len() > ENTRY_BYTES_MAX {
             return Err(EntryError::TooLarge(bytes.len()));
         }
-        let entry: Self = serde_json::from_slice(bytes).map_err(|e| EntryError::Format(e.to_string()))?;
+        let entry: Self = serde_json::from_slice(bytes).map_err(|e| refusal(bytes, &e))?;
+        if let Self::Founded(founded) = &entry
+            && founded.version != LOG_VERSION
+        {
+            return Err(EntryError::UnknownVersion(founded.version.into()));
+        }
         if entry.to_bytes() != bytes {
             return Err(EntryError::NotCanonical);
         }
         Ok(entry)
+    }
+}
+
+/// Why bytes that did not parse are refused: a newer software's entry is told apart from a damaged one.
+fn refusal(bytes: &[u8], error: &serde_json::Error) -> EntryError {
+    #[derive(Deserialize)]
+    struct Kind {
+        entry: String,
+        version: Option<u64>,
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Kind { entry, .. }) if !KINDS.contains(&entry.as_str()) => {
+            EntryError::UnknownKind(entry.chars().take(64).filter(|c| !c.is_control()).collect())
+        }
+        Ok(Kind { entry, version: Some(version) }) if entry == "founded" && version != u64::from(LOG_VERSION) => {
+            EntryError::UnknownVersion(version)
+        }
+        _ => EntryError::Format(error.to_string()),
     }
 }
 
@@ -274,5 +312,39 @@ impl Charge {
     /// The bytes that are signed.
     fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a charge always serialises")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kinds_are_those_that_are_parsed() {
+        let error = serde_json::from_slice::<Entry>(br#"{"entry":"?"}"#).expect_err("no such kind").to_string();
+        let (_, listed) = error.split_once("expected one of ").expect("serde lists the kinds");
+        let listed: Vec<_> = listed
+            .split('`')
+            .filter(|part| part.chars().all(|c| c == '-' || c.is_ascii_lowercase()))
+            .filter(|p| !p.is_empty())
+            .collect();
+        assert_eq!(listed, KINDS);
+    }
+
+    #[test]
+    fn unknown_kinds_and_versions_are_told_apart_from_damage() {
+        let refused = |text: &str| Entry::from_bytes(text.as_bytes()).expect_err("not an entry of today");
+        assert!(
+            matches!(refused(r#"{"entry":"charge-2","charge":{}}"#), EntryError::UnknownKind(kind) if kind == "charge-2")
+        );
+        assert!(matches!(refused(r#"{"entry":"founded","version":2,"epoch":7}"#), EntryError::UnknownVersion(2)));
+        assert!(matches!(refused(r#"{"entry":"founded","version":1}"#), EntryError::Format(_)));
+        assert!(matches!(refused(r#"{"entry":"charge","charge":{}}"#), EntryError::Format(_)));
+        assert!(matches!(refused("{}"), EntryError::Format(_)));
+        let revoked = r#"{"entry":"revoked","merchant":"shop","at-ms":1}"#;
+        assert!(Entry::from_bytes(revoked.as_bytes()).is_ok());
+        assert!(matches!(refused(&revoked.replace("\"at", " \"at")), EntryError::NotCanonical));
+        assert!(matches!(refused(&revoked.replace("shop", "Shop")), EntryError::Format(_)));
+        assert!(matches!(refused(&" ".repeat(ENTRY_BYTES_MAX + 1)), EntryError::TooLarge(_)));
     }
 }

@@ -4,7 +4,8 @@
 //! computed from nothing but digests, so proofs from anywhere may be checked. A leaf is hashed as SHA-256(0x00 ‖ leaf), a
 //! node as SHA-256(0x01 ‖ left ‖ right), which keeps leaves and nodes apart.
 //!
-//! Left out on purpose: storage and tiles. The tree keeps every complete subtree's digest in memory, 64 bytes per leaf.
+//! Left out on purpose: storage ([`super::tiles`] gives the files' names and bytes). The tree keeps every complete
+//! subtree's digest in memory, 64 bytes per leaf.
 
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +133,16 @@ impl MerkleTree {
     /// The number of leaves.
     pub fn size(&self) -> u64 {
         self.levels.first().map_or(0, |leaves| leaves.len() as u64)
+    }
+
+    /// The leaf hashes, in order.
+    pub fn leaves(&self) -> &[Sha256Digest] {
+        self.row(0)
+    }
+
+    /// The roots of the complete subtrees of height `level`, in order.
+    pub(crate) fn row(&self, level: u32) -> &[Sha256Digest] {
+        self.levels.get(level as usize).map_or(&[], Vec::as_slice)
     }
 
     /// The root over all leaves.
