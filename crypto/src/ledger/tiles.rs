@@ -84,6 +84,13 @@ impl Tile {
         )
     }
 
+    /// The last tile of a level in a log of `size` entries; `None` where the level is empty.
+    pub fn of_size_at(size: u64, level: u8) -> Option<Self> {
+        let last = digests_at(size, level).checked_sub(1)?;
+        let width = (last % u64::from(TILE_WIDTH)) as u16 + 1;
+        Some(Self { level, index: last >> TILE_HEIGHT, width })
+    }
+
     /// The tiles of leaf hashes alone; each has a bundle of entries beside it.
     pub fn bundles_of_size(size: u64) -> impl Iterator<Item = Self> {
         Self::of_size(size).take_while(|tile| tile.level == 0)
