@@ -20,8 +20,12 @@ pub const STREAM_TIMEOUT_MS: u64 = 300_000;
 pub const ENTRIES_PER_CALL_MAX: u64 = 4_096;
 /// Bytes of leaves in one chunk of a stream of entries, roughly.
 pub const ENTRIES_CHUNK_BYTES: usize = 1 << 20;
-/// Largest signed charge in bytes.
-pub const CHARGE_BYTES_MAX: usize = 64 << 10;
+/// Largest question about the log, in bytes: a checkpoint with cosignatures, and a little more.
+pub const LOG_QUESTION_BYTES_MAX: usize = 132 << 10;
+/// Digests of one proof about the log: a path has at most 64, and consistency one more.
+pub const PROOF_DIGESTS_MAX: usize = 65;
+/// Largest signed charge in bytes; with what surrounds it, it fits an entry of the log.
+pub const CHARGE_BYTES_MAX: usize = 48 << 10;
 /// Largest certificate signing request in bytes.
 pub const CERTIFICATE_REQUEST_BYTES_MAX: usize = 4 << 10;
 /// Clock difference between merchant and server that is tolerated, in milliseconds.

@@ -13,7 +13,10 @@ use forecastle_crypto::{
     ledger::audit::{self, AuditError, Verdict},
 };
 
-use crate::folder::{Folder, FolderError};
+use crate::{
+    folder::{Folder, FolderError},
+    quorum::{Quorum, QuorumError},
+};
 
 /// Exit code for a log with findings.
 pub const EXIT_FINDINGS: u8 = 1;
@@ -23,6 +26,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   forecastle-server ledger export log && forecastle-audit verify log
   forecastle ledger pull --out log && forecastle-audit verify log --format json
+  forecastle-audit verify log --witness $(cat w1.vkey) --witness $(cat w2.vkey) --witness-quorum 1
 
 Exit codes: 0 verified, 1 findings, 2 the folder could not be judged.";
 
@@ -35,6 +39,8 @@ pub struct Arguments {
     /// The federation's key in hexadecimal, from a source you trust (default: the one in federation.json)
     #[arg(long, value_name = "KEY")]
     server_key: Option<VerifyingKey>,
+    #[command(flatten)]
+    quorum: Quorum,
     /// How to print the verdict
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -54,10 +60,16 @@ enum Format {
 /// # Errors
 /// [`VerifyError`] where there is nothing to judge.
 pub fn run(arguments: &Arguments) -> Result<(String, u8), VerifyError> {
-    let verdict = verify(&arguments.folder, arguments.server_key)?;
+    let folder = Folder::open(&arguments.folder)?;
+    let mut verdict = folder.audit(arguments.server_key)?;
+    let cosigned = arguments.quorum.judge(folder.checkpoint())?;
+    verdict.findings.extend(cosigned.findings);
     let code = if verdict.findings.is_empty() { 0 } else { EXIT_FINDINGS };
     let text = match arguments.format {
-        Format::Text => describe(&verdict).trim_end().to_owned(),
+        Format::Text => {
+            let witnesses: String = cosigned.lines.iter().map(|line| format!("witness     {line}\n")).collect();
+            (witnesses + &describe(&verdict)).trim_end().to_owned()
+        }
         Format::Json => serde_json::to_string(&verdict).expect("a verdict always serialises"),
     };
     Ok((text, code))
@@ -72,6 +84,9 @@ pub enum VerifyError {
     /// The log cannot be judged at all.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The witnesses asked for do not fit the quorum.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
 }
 
 /// Judges an exported folder. `server_key` overrides the key named in `federation.json`: an auditor who got the

@@ -209,6 +209,11 @@ impl SignedCheckpoint {
         self.signatures.push(line);
     }
 
+    /// Drops the signature lines that `wanted` does not want.
+    pub fn retain(&mut self, wanted: impl FnMut(&NoteSignature) -> bool) {
+        self.signatures.retain(wanted);
+    }
+
     /// The tree head, unchecked.
     pub fn danger_unverified(&self) -> &Checkpoint {
         &self.checkpoint
