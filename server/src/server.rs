@@ -12,7 +12,7 @@ use forecastle_crypto::{
 use forecastle_proto::{
     enrolment::enrolment_server::EnrolmentServer,
     ledger::ledger_server::LedgerServer,
-    limits::{CERTIFICATE_REQUEST_BYTES_MAX, MESSAGE_BYTES_MAX, STREAM_TIMEOUT_MS},
+    limits::{CERTIFICATE_REQUEST_BYTES_MAX, LOG_QUESTION_BYTES_MAX, MESSAGE_BYTES_MAX, STREAM_TIMEOUT_MS},
     model_service::models_server::ModelsServer,
     round::rounds_server::RoundsServer,
 };
@@ -210,7 +210,7 @@ impl Server {
                 guarded,
             ))
             .add_service(InterceptedService::new(
-                LedgerServer::new(LedgerService(Arc::clone(shared))).max_decoding_message_size(1 << 10),
+                LedgerServer::new(LedgerService(Arc::clone(shared))).max_decoding_message_size(LOG_QUESTION_BYTES_MAX),
                 guarded,
             ));
 

@@ -19,7 +19,7 @@ use forecastle_crypto::{
         plan::{PlanError, PrivacyPlan},
     },
     identity::{Sha256Digest, SigningKey, SigningKeyError, VerifyingKey},
-    ledger::entry::Founded,
+    ledger::{entry::Founded, note::VerifierKey},
 };
 use forecastle_proto::invitation::Invitation;
 use serde::Serialize;
@@ -32,7 +32,8 @@ use crate::{
         merchants::{self, Merchant},
     },
     ledger::{
-        export::{self, ExportSummary},
+        cosign::{self, CosignError, CosignSummary},
+        export::{self, ExportSummary, Moment},
         store::{self as log, LedgerError},
     },
     model::registry::{self, ModelRow, RegistryError},
@@ -285,7 +286,23 @@ impl FederationState {
     /// # Errors
     /// [`LedgerError`] when something cannot be read or written.
     pub async fn export_ledger(&self, target: &Path) -> Result<ExportSummary, LedgerError> {
-        export::export(&self.pool, &self.models_folder(), &self.founded, target).await
+        export::export(&self.pool, &self.models_folder(), &self.founded, target, Moment::Newest).await
+    }
+
+    /// The same as of the newest checkpoint that a witness cosigned.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when something cannot be read or written, or no witness cosigned yet.
+    pub async fn export_cosigned_ledger(&self, target: &Path) -> Result<ExportSummary, LedgerError> {
+        export::export(&self.pool, &self.models_folder(), &self.founded, target, Moment::Cosigned).await
+    }
+
+    /// Keeps a witness's cosignature, which exports and merchants then get.
+    ///
+    /// # Errors
+    /// [`CosignError`] where it is not one over a checkpoint of this log.
+    pub async fn cosign(&self, note: &str, witness: &VerifierKey) -> Result<CosignSummary, CosignError> {
+        cosign::cosign(&self.pool, &self.founded, note, witness).await
     }
 
     /// Round numbers used so far, abandoned ones included.

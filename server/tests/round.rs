@@ -106,8 +106,7 @@ async fn audited(federation: &Federation) {
     use forecastle_crypto::ledger::audit::audit;
     let target = tempfile::tempdir().unwrap();
     federation.server.state().export_ledger(target.path()).await.unwrap();
-    let lines = std::fs::read(target.path().join("entries.jsonl")).unwrap();
-    let leaves: Vec<Vec<u8>> = lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(<[u8]>::to_vec).collect();
+    let leaves = read_leaves(target.path());
     let note = std::fs::read_to_string(target.path().join("checkpoint")).unwrap();
     let models = federation.server.state().models().await.unwrap();
     let files = models
@@ -427,7 +426,7 @@ async fn the_log_is_read_in_parts_and_bounded() {
     let federation = Federation::start(&plan(1, 3_000)).await;
     let merchants = federation.merchants(3).await;
     let mut ledger = merchants[0].ledger();
-    let note = ledger.latest_checkpoint(LatestCheckpointRequest {}).await.unwrap().into_inner().checkpoint;
+    let note = ledger.latest_checkpoint(LatestCheckpointRequest::default()).await.unwrap().into_inner().checkpoint;
     let signed = forecastle_crypto::ledger::checkpoint::SignedCheckpoint::parse(&note).unwrap();
     let head = signed.verify("federation", &merchants[0].server_key).unwrap();
     assert_eq!(head.size, 4);

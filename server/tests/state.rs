@@ -70,6 +70,11 @@ async fn nothing_is_left_behind_when_founding_is_refused() {
     assert!((21..=26).contains(&needed), "{needed}");
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
 
+    // It would not fit an entry of the log.
+    let long = |o: &mut InitOptions| o.plan.extend([b"\n# ", "\"".repeat(40_000).as_bytes()].concat());
+    assert!(matches!(refused(long).await, InitError::Ledger(LedgerError::TooLarge(80_000..))));
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("orders.csv"), "x").unwrap();
     assert!(matches!(refused(|_| {}).await, InitError::Exists(_)));
@@ -101,7 +106,7 @@ async fn one_process_serves_and_a_missing_or_newer_state_is_named() {
     let error = FederationState::open(&directory).await.err().unwrap().to_string();
     assert!(error.contains("layout 7"), "{error}");
     fs::write(directory.join("server.toml"), settings).unwrap();
-    tamper(&directory, "UPDATE _sqlx_migrations SET version = 9").await;
+    tamper(&directory, "UPDATE _sqlx_migrations SET version = 9 WHERE version = 2").await;
     let error = FederationState::open(&directory).await.err().unwrap().to_string();
     assert!(error.contains("another version"), "{error}");
 }

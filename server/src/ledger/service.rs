@@ -1,16 +1,20 @@
-//! Reads the log out to merchants: the newest checkpoint, and leaves.
+//! Reads the log out to merchants: the newest checkpoint, leaves, and proofs about both.
 
 use std::sync::Arc;
 
+use forecastle_crypto::{identity::Sha256Digest, ledger::merkle::ConsistencyProof};
 use forecastle_proto::{
-    ledger::{EntriesChunk, EntriesRequest, LatestCheckpointRequest, LatestCheckpointResponse, ledger_server::Ledger},
+    ledger::{
+        EntriesChunk, EntriesRequest, InclusionPath, InclusionRequest, InclusionResponse, LatestCheckpointRequest,
+        LatestCheckpointResponse, ledger_server::Ledger,
+    },
     limits::{ENTRIES_CHUNK_BYTES, ENTRIES_PER_CALL_MAX},
 };
 use tonic::{Request, Response, Status};
 
 use crate::{
     identity::merchants::{caller, internal},
-    ledger::store::leaves,
+    ledger::store::{LedgerError, leaves},
     round::service::Answers,
     server::Shared,
 };
@@ -27,14 +31,30 @@ impl Ledger for LedgerService {
         request: Request<LatestCheckpointRequest>,
     ) -> Result<Response<LatestCheckpointResponse>, Status> {
         caller(self.0.state.pool(), &request).await?;
-        let checkpoint = self.0.ledger.checkpoint().await.map_err(internal)?;
-        Ok(Response::new(LatestCheckpointResponse { checkpoint }))
+        let growth = self.0.ledger.growth(&request.into_inner().seen).await.map_err(refused)?;
+        let consistency = digests(growth.consistency);
+        Ok(Response::new(LatestCheckpointResponse { checkpoint: growth.checkpoint, consistency }))
+    }
+
+    async fn inclusion(&self, request: Request<InclusionRequest>) -> Result<Response<InclusionResponse>, Status> {
+        caller(self.0.state.pool(), &request).await?;
+        let InclusionRequest { leaf_hash, seen } = request.into_inner();
+        let leaf = leaf_hash
+            .try_into()
+            .map(Sha256Digest)
+            .map_err(|_| Status::invalid_argument("a leaf hash has 32 bytes: SHA-256 of a zero byte and the entry"))?;
+        let (growth, proof) = self.0.ledger.inclusion(&leaf, &seen).await.map_err(refused)?;
+        Ok(Response::new(InclusionResponse {
+            checkpoint: growth.checkpoint,
+            consistency: digests(growth.consistency),
+            inclusion: proof.map(|proof| InclusionPath { index: proof.index, path: bytes(&proof.path) }),
+        }))
     }
 
     async fn entries(&self, request: Request<EntriesRequest>) -> Result<Response<Self::EntriesStream>, Status> {
         caller(self.0.state.pool(), &request).await?;
         let EntriesRequest { from, to } = request.into_inner();
-        let (size, _) = self.0.ledger.head().await.map_err(internal)?;
+        let (size, _) = self.0.ledger.head().await.map_err(refused)?;
         if from > to || to > size {
             return Err(Status::out_of_range(format!("entries {from}..{to} were asked for; the log has {size}")));
         }
@@ -58,5 +78,27 @@ impl Ledger for LedgerService {
             chunks.push(Ok(EntriesChunk { leaves: chunk }));
         }
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
+    }
+}
+
+fn digests(proof: Option<ConsistencyProof>) -> Vec<Vec<u8>> {
+    proof.map_or_else(Vec::new, |proof| bytes(&proof.path))
+}
+
+fn bytes(path: &[Sha256Digest]) -> Vec<Vec<u8>> {
+    path.iter().map(|digest| digest.0.to_vec()).collect()
+}
+
+/// What a merchant is told: a log that does not hold what was signed is named, everybody should know.
+fn refused(error: LedgerError) -> Status {
+    match error {
+        LedgerError::Foreign(_) => Status::invalid_argument(error.to_string()),
+        LedgerError::Shortened { .. } | LedgerError::Altered { .. } => {
+            tracing::error!("{error}");
+            Status::failed_precondition(format!(
+                "this server no longer holds the log that it signed, and refuses to go on: {error}"
+            ))
+        }
+        other => internal(other),
     }
 }

@@ -3,9 +3,12 @@
 //! The invariant: the log only grows. Leaves, the checkpoint that covers them and every other row that belongs
 //! to the same event are one SQLite transaction; a copy of the checkpoint outside the database follows it. At
 //! start the Merkle tree (RFC 9162) is rebuilt from the leaves and must agree with both checkpoints, so a log
-//! that was shortened, altered or restored from an older copy is refused instead of being continued.
+//! that was shortened, altered or restored from an older copy is refused instead of being continued. Where both are of
+//! one old copy, a merchant gives it away: it shows the checkpoint it saw last ([`LedgerStore::growth`]). One that this
+//! log does not hold takes the place of the copy outside the database, so that the log stays refused, now and at every
+//! later start, until a copy is there that holds it.
 //!
-//! Left out on purpose: proofs (whoever holds the leaves computes them) and witnesses' cosignatures.
+//! Left out on purpose: keeping witnesses' cosignatures ([`super::cosign`]).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,21 +16,22 @@ use std::sync::Arc;
 use forecastle_crypto::{
     identity::{Sha256Digest, SigningKey},
     ledger::{
-        checkpoint::{Checkpoint, SignedCheckpoint},
-        entry::{Entry, EntryError, Founded},
-        merkle::MerkleTree,
+        checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError, SignedCheckpoint},
+        entry::{ENTRY_BYTES_MAX, Entry, EntryError, Founded},
+        merkle::{ConsistencyProof, InclusionProof, MerkleTree},
     },
 };
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_stream::StreamExt as _;
 
-use crate::store::{StoreError, begin_write, count_column, files, stored};
+use crate::{
+    ledger::cosign,
+    store::{StoreError, begin_write, count_column, files, stored},
+};
 
 /// Name of the checkpoint's copy in the state directory.
 pub const CHECKPOINT_FILE: &str = "checkpoint";
-/// The largest checkpoint file read, in bytes.
-const CHECKPOINT_BYTES_MAX: usize = 64 << 10;
 
 /// Why the log cannot be read or continued.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +41,7 @@ pub enum LedgerError {
     Store(#[from] StoreError),
     /// Fewer leaves than a checkpoint covers.
     #[error(
-        "the log was shortened: it has {found} entries, the signed checkpoint covers {signed}. Restore the newest copy of the whole state directory; going on would hide spent privacy"
+        "the log was shortened: it has {found} entries, but this federation signed one of {signed}. Restore the newest copy of the whole state directory; going on would hide spent privacy. Where no copy holds all {signed}, found a new federation: merchants' own ledgers keep what was spent"
     )]
     Shortened {
         /// Leaves found.
@@ -47,7 +51,7 @@ pub enum LedgerError {
     },
     /// The leaves do not hash to the signed root.
     #[error(
-        "the log was altered: its {size} entries do not hash to the signed checkpoint. Restore the newest copy of the whole state directory"
+        "the log was altered: its first {size} entries do not hash to the checkpoint that this federation signed. Restore the newest copy of the whole state directory"
     )]
     Altered {
         /// Leaves that the checkpoint covers.
@@ -61,6 +65,12 @@ pub enum LedgerError {
         /// What is wrong.
         why: String,
     },
+    /// A checkpoint that a caller showed is not one of this log.
+    #[error("the checkpoint shown is not one of this federation: {0}")]
+    Foreign(CheckpointError),
+    /// An entry that the log's files could not hold.
+    #[error("an entry of {0} bytes cannot be logged; at most {ENTRY_BYTES_MAX} fit. Is the plan's file too long?")]
+    TooLarge(usize),
     /// A leaf is no entry.
     #[error("entry {index} of the log is damaged: {source}")]
     Entry {
@@ -69,6 +79,11 @@ pub enum LedgerError {
         /// What is wrong.
         source: EntryError,
     },
+    /// An export as of the newest cosignature was asked for.
+    #[error(
+        "no witness has cosigned a checkpoint yet: `forecastle-server ledger cosign FILE --witness VKEY` keeps what `forecastle-audit witness cosign` wrote"
+    )]
+    NotCosigned,
     /// The first leaf does not found a federation.
     #[error("the log does not begin with the founding of a federation; is this the right state directory?")]
     NotFounded,
@@ -95,6 +110,28 @@ struct Log {
     checkpoint: String,
     /// A commit was begun whose outcome is unknown: read the tree again before using it.
     uncertain: bool,
+    /// A checkpoint of this federation that the log does not hold: nothing is read or written any more.
+    outrun: Option<Checkpoint>,
+}
+
+impl Log {
+    /// Whether the log begins with what `signed` covers.
+    fn holds(&self, signed: &Checkpoint) -> Result<(), LedgerError> {
+        match self.tree.root_at(signed.size) {
+            Ok(root) if root == signed.root => Ok(()),
+            Ok(_) => Err(LedgerError::Altered { size: signed.size }),
+            Err(_) => Err(LedgerError::Shortened { found: self.tree.size(), signed: signed.size }),
+        }
+    }
+}
+
+/// The newest checkpoint, and that it extends an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// Signed note, with the cosignatures for its size.
+    pub checkpoint: String,
+    /// From the checkpoint shown; `None` where none was.
+    pub consistency: Option<ConsistencyProof>,
 }
 
 /// Entries that become durable together, with whatever else belongs to them.
@@ -123,7 +160,7 @@ impl LedgerStore {
             origin: founded.federation.clone(),
             key,
             head_file,
-            log: Mutex::new(Log { tree: MerkleTree::new(), checkpoint: String::new(), uncertain: false }),
+            log: Mutex::new(Log { tree: MerkleTree::new(), checkpoint: String::new(), uncertain: false, outrun: None }),
         };
         store.append(&Entry::Founded(founded)).await?;
         Ok(store)
@@ -140,7 +177,7 @@ impl LedgerStore {
         origin: String,
     ) -> Result<Self, LedgerError> {
         let store = Self {
-            log: Mutex::new(Log { tree: MerkleTree::new(), checkpoint: String::new(), uncertain: true }),
+            log: Mutex::new(Log { tree: MerkleTree::new(), checkpoint: String::new(), uncertain: true, outrun: None }),
             pool,
             origin,
             key,
@@ -184,12 +221,59 @@ impl LedgerStore {
         Ok((log.tree.size(), log.tree.root()))
     }
 
-    /// The newest signed checkpoint.
+    /// The newest signed checkpoint with its cosignatures, and that it extends `seen`, a checkpoint that somebody holds
+    /// (nothing where it is empty).
     ///
     /// # Errors
-    /// [`LedgerError`] when the log must be read again and cannot be.
-    pub async fn checkpoint(&self) -> Result<String, LedgerError> {
-        Ok(self.current().await?.checkpoint.clone())
+    /// [`LedgerError::Foreign`] where `seen` is not this federation's; [`LedgerError::Shortened`] and
+    /// [`LedgerError::Altered`] where it is and the log does not hold it: the log then stays refused.
+    pub async fn growth(&self, seen: &str) -> Result<Growth, LedgerError> {
+        let mut log = self.current().await?;
+        let consistency = self.follow(&mut log, seen)?;
+        Ok(Growth { checkpoint: self.published(&log).await?, consistency })
+    }
+
+    /// As [`Self::growth`], and where an entry with this leaf hash is under the checkpoint; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::growth`].
+    pub async fn inclusion(
+        &self,
+        leaf: &Sha256Digest,
+        seen: &str,
+    ) -> Result<(Growth, Option<InclusionProof>), LedgerError> {
+        let mut log = self.current().await?;
+        let consistency = self.follow(&mut log, seen)?;
+        // What is asked for was appended lately.
+        let index = log.tree.leaves().iter().rposition(|hash| hash == leaf);
+        let proof = index.map(|index| {
+            let (index, size) = (index as u64, log.tree.size());
+            log.tree.inclusion_proof(index, size).expect("the leaf was found in this tree")
+        });
+        Ok((Growth { checkpoint: self.published(&log).await?, consistency }, proof))
+    }
+
+    /// Holds the log against a checkpoint that somebody shows.
+    fn follow(&self, log: &mut Log, seen: &str) -> Result<Option<ConsistencyProof>, LedgerError> {
+        if seen.is_empty() {
+            return Ok(None);
+        }
+        let signed = SignedCheckpoint::parse(seen).map_err(LedgerError::Foreign)?;
+        let shown = signed.verify_origin(&self.origin, &self.key.verifying_key()).map_err(LedgerError::Foreign)?;
+        if let Err(error) = log.holds(shown) {
+            // Before anything else: a crash after this line finds the log refused at the next start.
+            files::write_atomically(&self.head_file, signed.to_string().as_bytes())?;
+            log.outrun = Some(shown.clone());
+            return Err(error);
+        }
+        let proof = log.tree.consistency_proof(shown.size, log.tree.size());
+        Ok(Some(proof.expect("a tree that holds a checkpoint is at least as large")))
+    }
+
+    /// The newest checkpoint as it is given out.
+    async fn published(&self, log: &Log) -> Result<String, LedgerError> {
+        let cosigned = cosign::of_size(&self.pool, log.tree.size()).await?;
+        Ok(cosigned.unwrap_or_else(|| log.checkpoint.clone()))
     }
 
     /// The log as it is on disk; reads it again where a commit's outcome was unknown.
@@ -197,7 +281,10 @@ impl LedgerStore {
         let mut log = self.log.lock().await;
         if log.uncertain {
             let (tree, checkpoint) = verified(&self.pool, &self.origin, &self.key).await?;
-            *log = Log { tree, checkpoint, uncertain: false };
+            *log = Log { tree, checkpoint, uncertain: false, outrun: log.outrun.take() };
+        }
+        if let Some(signed) = &log.outrun {
+            log.holds(signed)?;
         }
         Ok(log)
     }
@@ -213,11 +300,7 @@ impl LedgerStore {
         let text =
             String::from_utf8(bytes).map_err(|e| LedgerError::Checkpoint { which: WHICH, why: e.to_string() })?;
         let signed = parse_checkpoint(&text, &self.origin, &self.key, WHICH)?;
-        match log.tree.root_at(signed.size) {
-            Ok(root) if root == signed.root => Ok(()),
-            Ok(_) => Err(LedgerError::Altered { size: signed.size }),
-            Err(_) => Err(LedgerError::Shortened { found: log.tree.size(), signed: signed.size }),
-        }
+        log.holds(&signed)
     }
 }
 
@@ -229,6 +312,9 @@ impl LogBatch<'_> {
     pub async fn push(&mut self, entry: &Entry) -> Result<u64, LedgerError> {
         let index = self.log.tree.size() + self.leaves.len() as u64;
         let bytes = entry.to_bytes();
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(LedgerError::TooLarge(bytes.len()));
+        }
         // The primary key refuses an index that is taken: a second writer would show here.
         sqlx::query("INSERT INTO leaves (idx, bytes) VALUES (?, ?)")
             .bind(stored(index))
@@ -297,9 +383,9 @@ pub async fn leaves(pool: &SqlitePool, from: u64, to: u64) -> Result<Vec<Vec<u8>
 pub async fn founding(pool: &SqlitePool) -> Result<Founded, LedgerError> {
     let first = leaves(pool, 0, 1).await?.pop().ok_or(LedgerError::NotFounded)?;
     match Entry::from_bytes(&first) {
-        Ok(Entry::Founded(founded)) if founded.version == 1 => Ok(founded),
-        Ok(Entry::Founded(_)) => Err(StoreError::OtherVersion.into()),
+        Ok(Entry::Founded(founded)) => Ok(founded),
         Ok(_) => Err(LedgerError::NotFounded),
+        Err(EntryError::UnknownVersion(_)) => Err(StoreError::OtherVersion.into()),
         Err(source) => Err(LedgerError::Entry { index: 0, source }),
     }
 }
@@ -344,9 +430,6 @@ fn parse_checkpoint(
 ) -> Result<Checkpoint, LedgerError> {
     let fail = |why: String| LedgerError::Checkpoint { which, why };
     let signed = SignedCheckpoint::parse(text).map_err(|e| fail(e.to_string()))?;
-    let checkpoint = signed.verify(origin, &key.verifying_key()).map_err(|e| fail(e.to_string()))?;
-    if checkpoint.origin != origin {
-        return Err(fail(format!("it belongs to `{}`", checkpoint.origin)));
-    }
+    let checkpoint = signed.verify_origin(origin, &key.verifying_key()).map_err(|e| fail(e.to_string()))?;
     Ok(checkpoint.clone())
 }

@@ -47,6 +47,9 @@ const EVENT_PAUSE: Duration = Duration::from_millis(150);
 /// not fit.
 const UNMASKING_GRACE_MAX: Duration = Duration::from_secs(2);
 
+/// The longest reason that is logged, in characters: with 255 charges the entry stays far below its bound.
+const REASON_CHARACTERS_MAX: usize = 1_000;
+
 /// Why the open round has to be abandoned.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Abandon {
@@ -398,7 +401,8 @@ pub(crate) async fn abandon_on_disk(shared: &Shared, round: u64, reason: &str) -
         .into_iter()
         .map(|(index,)| count_column(index, "charges.ledger_index"))
         .collect::<Result<Vec<_>, StoreError>>()?;
-    let entry = RoundAbandoned { run: RUN, round, reason: reason.to_owned(), charges, at_ms: now };
+    let reason = reason.chars().take(REASON_CHARACTERS_MAX).collect();
+    let entry = RoundAbandoned { run: RUN, round, reason, charges, at_ms: now };
     // An attempt whose commit succeeded without our hearing of it must not be repeated.
     let open = sqlx::query(
         "UPDATE rounds SET state = 'abandoned', ended_ms = ?, ledger_index = ? WHERE round = ? AND state = 'open'",

@@ -1,7 +1,12 @@
 //! A federation on loopback that can be killed, restarted and asked for its log.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
+use forecastle_crypto::ledger::{
+    checkpoint::SignedCheckpoint,
+    entry::Entry,
+    tiles::{self, TileError},
+};
 use forecastle_proto::invitation::Invitation;
 use forecastle_server::{
     event::ServerEvent,
@@ -77,6 +82,24 @@ impl Federation {
         panic!("the address stays in use");
     }
 
+    /// Kills the server, puts a copy of its state directory in the place of the newest one, and starts it again.
+    pub async fn restored(self, copy: &Path) -> Self {
+        let address = self.address;
+        let directory = self.kill().await;
+        // Tasks of the dead process may write for a moment.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let state = directory.path().join("state");
+        fs::remove_dir_all(&state).unwrap();
+        copy_folder(copy, &state);
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if let Ok(listener) = TcpListener::bind(address).await {
+                return Self::serve(directory, listener, address).await;
+            }
+        }
+        panic!("the address stays in use");
+    }
+
     /// Stops the server as a signal does.
     pub async fn stop(mut self) -> tempfile::TempDir {
         drop(self.stop.take());
@@ -115,19 +138,35 @@ impl Federation {
     }
 
     /// The log, entry by entry.
-    pub async fn entries(&self) -> Vec<forecastle_crypto::ledger::entry::Entry> {
+    pub async fn entries(&self) -> Vec<Entry> {
         let target = tempfile::tempdir().unwrap();
         self.server.state().export_ledger(target.path()).await.unwrap();
         read_entries(target.path())
     }
 }
 
+/// Copies a folder with everything in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+/// Leaves of an export, exact bytes.
+pub fn read_leaves(export: &Path) -> Vec<Vec<u8>> {
+    let note = fs::read_to_string(export.join("checkpoint")).unwrap();
+    let size = SignedCheckpoint::parse(&note).unwrap().danger_unverified().size;
+    tiles::read_leaves(size, |path| Ok::<_, TileError>(fs::read(export.join(path)).unwrap())).unwrap()
+}
+
 /// Entries of an export.
-pub fn read_entries(export: &Path) -> Vec<forecastle_crypto::ledger::entry::Entry> {
-    std::fs::read(export.join("entries.jsonl"))
-        .unwrap()
-        .split(|b| *b == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| forecastle_crypto::ledger::entry::Entry::from_bytes(line).unwrap())
-        .collect()
+pub fn read_entries(export: &Path) -> Vec<Entry> {
+    read_leaves(export).iter().map(|leaf| Entry::from_bytes(leaf).unwrap()).collect()
 }
