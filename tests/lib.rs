@@ -10,6 +10,7 @@ pub mod server;
 
 use std::{path::Path, time::Duration};
 
+use forecastle_audit::folder::Folder;
 use forecastle_client::model::assets::warm_start;
 use forecastle_crypto::{dp::plan::PrivacyPlan, ledger::entry::Entry};
 use forecastle_proto::model::ModelSnapshot;
@@ -55,12 +56,11 @@ pub fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// The entries of an exported or copied log.
+/// The entries of an exported log.
 ///
 /// # Panics
 /// Where one is not readable.
 pub fn read_entries(folder: &Path) -> Vec<Entry> {
-    let bytes = std::fs::read(folder.join("entries.jsonl")).expect("an exported log");
-    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| Entry::from_bytes(line).expect("a valid entry")).collect()
+    let folder = Folder::open(folder).expect("an exported log");
+    folder.entries().map(|(index, entry)| entry.unwrap_or_else(|e| panic!("entry {index}: {e}"))).collect()
 }

@@ -77,13 +77,23 @@ pub fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), DiskError>
 /// # Errors
 /// [`DiskError`]; a torn last line may remain, which readers ignore.
 pub fn append_line(path: &Path, line: &[u8]) -> Result<(), DiskError> {
-    debug_assert!(!line.contains(&b'\n'));
+    append_lines(path, &[line])
+}
+
+/// Appends lines to `path` and waits until they are on disk.
+///
+/// # Errors
+/// [`DiskError`]; some of the lines and a torn last one may remain, which readers ignore.
+pub fn append_lines<L: AsRef<[u8]>>(path: &Path, lines: &[L]) -> Result<(), DiskError> {
+    let mut bytes = Vec::with_capacity(lines.iter().map(|line| line.as_ref().len() + 1).sum());
+    for line in lines {
+        debug_assert!(!line.as_ref().contains(&b'\n'));
+        bytes.extend_from_slice(line.as_ref());
+        bytes.push(b'\n');
+    }
     let result = (|| {
         let existed = path.exists();
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        let mut bytes = Vec::with_capacity(line.len() + 1);
-        bytes.extend_from_slice(line);
-        bytes.push(b'\n');
         file.write_all(&bytes)?;
         file.sync_all()?;
         if existed { Ok(()) } else { sync_folder(path.parent().unwrap_or(Path::new("."))) }

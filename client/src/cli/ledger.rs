@@ -1,13 +1,17 @@
 //! `forecastle ledger pull`.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use clap::Subcommand;
+use forecastle_crypto::ledger::{
+    note::{SignatureType, VerifierKey},
+    tiles,
+};
 use serde_json::json;
 
 use super::{Format, Outcome, print_json, runtime};
 use crate::{
-    durable::{self, Access},
+    durable::{self, Access, DiskError},
     federation::{connection::Connection, home::Home, log_copy::LogCopy},
 };
 
@@ -39,13 +43,23 @@ pub(super) fn run(home: &Home, verb: Verb, format: Format) -> Outcome {
         })?
     };
     if let Some(out) = &out {
+        let (leaves, checkpoint) = log.export()?;
         durable::create_private_folder(&out.join("models"))?;
-        for name in ["entries.jsonl", "checkpoint"] {
-            let bytes = durable::read(&home.path().join("log").join(name))?;
-            durable::write(&out.join(name), &bytes, Access::Ordinary)?;
+        for (path, bytes) in tiles::files(&leaves) {
+            let path = out.join(path);
+            let folder = path.parent().unwrap_or(out);
+            fs::create_dir_all(folder).map_err(DiskError::of("create", folder))?;
+            durable::write(&path, &bytes, Access::Ordinary)?;
         }
-        let origin = json!({ "origin": membership.federation, "server-key": membership.server_key });
+        let key = VerifierKey::new(&membership.federation, SignatureType::Ed25519, membership.server_key)?;
+        let origin = json!({
+            "origin": membership.federation,
+            "server-key": membership.server_key,
+            "log-key": key.to_string(),
+        });
         durable::write(&out.join("federation.json"), origin.to_string().as_bytes(), Access::Ordinary)?;
+        // Last: a folder that has a checkpoint has all that it covers.
+        durable::write(&out.join("checkpoint"), checkpoint.as_bytes(), Access::Ordinary)?;
         if let Some((version, model)) = home.current_model()? {
             let path = out.join("models").join(format!("{version}.safetensors"));
             durable::write(&path, &model.to_bytes(), Access::Ordinary)?;

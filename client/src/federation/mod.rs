@@ -11,4 +11,5 @@ pub mod connection;
 pub mod home;
 pub mod join;
 pub mod log_copy;
+mod log_view;
 pub mod own_ledger;

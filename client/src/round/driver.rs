@@ -314,6 +314,9 @@ impl Participant {
         // has to say is no longer needed, and the round is its own all the same.
         let survivors = SurvivorSet::decode(&survivors).map_err(|e| Missed::Round(e.to_string()))?;
         let (state, signature) = state.confirm(survivors).map_err(misbehaved)?;
+        // What this merchant spends is in the log, where everybody counts it, or it helps no further: without its word
+        // and its share nothing of the update is opened by its doing.
+        self.prove(&signed, observe).await?;
         let heard = was_heard(self.exchange.confirm(&sid_bytes, signature.encode()).await)?;
         let request = match heard {
             true => self.exchange.await_message(&sid_bytes, Awaited::UnmaskRequest).await?.ok(),
@@ -389,6 +392,25 @@ impl Participant {
         loop {
             match self.log.sync(self.exchange.connection()).await {
                 Ok(_) => return Ok(()),
+                Err(e) if e.is_transient() && begun.elapsed() < self.options.patience => {
+                    observe(RoundEvent::Reconnecting { reason: e.to_string() });
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Has the server prove that a charge is in the log, trying a silent server again.
+    async fn prove(
+        &mut self,
+        charge: &SignedCharge,
+        observe: &mut (dyn FnMut(RoundEvent) + Send),
+    ) -> Result<(), TrainError> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            match self.log.prove(self.exchange.connection(), charge).await {
+                Ok(()) => return Ok(()),
                 Err(e) if e.is_transient() && begun.elapsed() < self.options.patience => {
                     observe(RoundEvent::Reconnecting { reason: e.to_string() });
                     tokio::time::sleep(Duration::from_secs(1)).await;
