@@ -7,7 +7,8 @@
 //! 3. gradients are summed, rounded, noised, masked, all in memory — crash: nothing has left;
 //! 4. the charge is fsynced into the own ledger — crash: overcharged, the round abandoned;
 //! 5. charge and masked update are sent — crash: charged, the server has it whole or not at all; it is never
-//!    computed again, so the same data never leave with fresh noise;
+//!    computed again, so the same data never leave with fresh noise —
+//!    then the server proves that the charge is in the log, or this merchant says nothing more in the round;
 //! 6. the unmasking answer is fsynced, then sent — crash: it is not sent again in another form, since the round
 //!    cannot be resumed: its states live in memory only.
 
