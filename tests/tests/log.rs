@@ -132,7 +132,8 @@ async fn an_exported_log_with_a_flipped_bit_a_missing_tile_or_a_stranger_among_i
 
 /// An export with other entries, signed by the federation's own key: what a lying server can make.
 fn rewritten(federation: &Federation, log: &Path, leaves: &[Vec<u8>]) -> Folder {
-    let key = SigningKey::from_pkcs8(&std::fs::read(federation.directory().join("keys/federation.key")).unwrap()).unwrap();
+    let key =
+        SigningKey::from_pkcs8(&std::fs::read(federation.directory().join("keys/federation.key")).unwrap()).unwrap();
     let copy = tempfile::tempdir().unwrap();
     copy_folder(log, copy.path());
     for (path, bytes) in tiles::files(leaves) {
@@ -188,7 +189,8 @@ async fn a_witness_cosigns_a_growing_log_and_refuses_every_other_one_by_name() {
         Ok(Entry::Charge(signed)) => Some(signed),
         _ => None,
     });
-    let hidden = entries_without(&grown, |entry| matches!(entry, Entry::Charge(signed) if Some(signed) == first.as_ref()));
+    let hidden =
+        entries_without(&grown, |entry| matches!(entry, Entry::Charge(signed) if Some(signed) == first.as_ref()));
     let mut longer = hidden.clone();
     longer.extend(grown.leaves()[1..4].to_vec());
     for (leaves, shrunk) in [(hidden, true), (longer, false)] {

@@ -18,9 +18,10 @@ fn shop(name: &str) -> MerchantId {
     name.parse().unwrap()
 }
 
-/// An entry of the stored examples.
-fn example(text: &str) -> Entry {
-    Entry::from_bytes(text.trim_end().as_bytes()).unwrap()
+/// An entry of the stored log.
+fn example(index: usize) -> Entry {
+    let log = include_str!("../../../crypto/tests/golden/log.jsonl");
+    Entry::from_bytes(log.lines().nth(index).unwrap().as_bytes()).unwrap()
 }
 
 /// The merchant `own`, whose server's key is `key(1)` and whose own is `key(2)`.
@@ -37,7 +38,7 @@ fn reader() -> Reader {
 }
 
 fn founded() -> Entry {
-    let Entry::Founded(mut founded) = example(include_str!("../../../crypto/tests/golden/founded.json")) else { panic!() };
+    let Entry::Founded(mut founded) = example(0) else { panic!() };
     founded.federation = LOG.into();
     founded.server_key = key(1).verifying_key();
     Entry::Founded(founded)
@@ -49,16 +50,14 @@ fn enrolled(name: &str, seed: u8) -> Entry {
 
 /// A charge of `own` for the round of `sid`, signed by `key(seed)`.
 fn charge(sid: &[u8], seed: u8) -> SignedCharge {
-    let Entry::Charge(signed) = example(include_str!("../../../crypto/tests/golden/charge.json")) else { panic!() };
+    let Entry::Charge(signed) = example(5) else { panic!() };
     let charge = forecastle_crypto::ledger::entry::Charge { merchant: shop("own"), sid: sha256(sid), ..signed.charge };
     SignedCharge::sign(charge, &key(seed))
 }
 
 /// The end of the round of `sid`, with `own` in its sum and its charge at `index`.
 fn closed(sid: &[u8], index: u64) -> Entry {
-    let Entry::RoundClosed(closed) = example(include_str!("../../../crypto/tests/golden/round-closed.json")) else {
-        panic!()
-    };
+    let Entry::RoundClosed(closed) = example(9) else { panic!() };
     Entry::RoundClosed(RoundClosed {
         sid: sha256(sid),
         roster: vec![shop("other"), shop("own")],
