@@ -1,0 +1,174 @@
+//! A `PrivacyPlan`: everything a federation promises in advance, in one TOML file that is hashed and pinned.
+//!
+//! Invariant: a parsed plan is consistent. Its scheduled ε stays within its cap, its thresholds are ones the
+//! secure aggregation accepts, its integers cannot wrap. Whoever holds a [`PrivacyPlan`] need not check again.
+//!
+//! One file an idea: [`mod@check`] refuses what is inconsistent, [`schedule`] says what the plan releases and what that
+//! costs, [`mod@day`] is a date without a clock.
+//!
+//! Left out on purpose: proposing plans from a target (the planner), and what a merchant is willing to
+//! accept (its policy, see [`super::filter`]).
+
+mod check;
+mod day;
+mod schedule;
+
+#[cfg(test)]
+mod tests;
+
+pub use check::PlanError;
+pub use day::Day;
+pub use schedule::EpsilonRows;
+
+use serde::{Deserialize, Serialize};
+
+use super::unit::PrivacyUnit;
+use crate::identity::{Sha256Digest, sha256};
+
+/// The most rounds a plan may schedule.
+pub const ROUNDS_MAX: u32 = 100_000;
+/// The most merchants of a complete graph: GF(2⁸) has 255 points other than 0.
+pub const COMPLETE_GRAPH_MAX: usize = 255;
+/// The largest plan file accepted, in bytes.
+pub const PLAN_BYTES_MAX: usize = 64 << 10;
+
+/// A federation's plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PrivacyPlan {
+    /// Format version, 1.
+    pub version: u16,
+    /// Name shown to people.
+    pub name: String,
+    /// Whom the guarantee protects, and how much may be spent.
+    pub privacy: PrivacyTarget,
+    /// What one customer may contribute.
+    pub bounds: ContributionBounds,
+    /// One step of training.
+    pub step: StepPlan,
+    /// Rounds and cohorts.
+    pub rounds: RoundPlan,
+    /// The integer grid.
+    pub integers: IntegerPlan,
+    /// The server's optimizer.
+    pub optimizer: OptimizerPlan,
+}
+
+/// Unit, δ and cap.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PrivacyTarget {
+    /// Whom the guarantee protects.
+    pub unit: PrivacyUnit,
+    /// δ of the guarantee.
+    pub delta: f64,
+    /// The ε that the whole schedule may not exceed, against the server with the assumed colluders.
+    pub epsilon_cap: f64,
+}
+
+/// Contribution bounds in every step's data set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ContributionBounds {
+    /// K: order lines a customer.
+    pub order_lines: u32,
+    /// L: series a customer.
+    pub series: u32,
+    /// Q: units a customer, over all its lines.
+    pub units: f64,
+}
+
+/// What one round computes at a merchant.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StepPlan {
+    /// C: Euclidean norm to which the gradient of one series is clipped.
+    pub clip: f64,
+    /// σ: standard deviation of the noise in the sum, as a multiple of C, after the assumed colluders took theirs away.
+    pub noise_multiplier: f64,
+    /// q: probability with which each series enters a round.
+    pub sampling_rate: f64,
+    /// Windows of a sampled series, averaged before the one clip.
+    pub windows_per_series: u32,
+    /// Public assumption on the number of series of the whole federation; q times it is the divisor.
+    pub assumed_series: u32,
+    /// The most series of one merchant that take part (a fixed, customer-independent choice).
+    pub series_per_merchant_max: u32,
+}
+
+/// How many rounds, with whom.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RoundPlan {
+    /// T: round numbers that may be charged, abandoned ones included.
+    pub count: u32,
+    /// n: the most merchants in one round.
+    pub cohort_max: u16,
+    /// m: the fewest survivors with which any client goes on; the noise is calibrated to it.
+    pub survivors_min: u16,
+    /// n_C: merchants assumed to collude with the server.
+    pub colluders_assumed: u16,
+    /// First day of the training period.
+    pub period_start: Day,
+    /// Last day of the training period.
+    pub period_end: Day,
+    /// A masked update leaves no sooner than this after the offer arrived, in milliseconds, so that the time it
+    /// takes to compute, which depends on the batch, stays unseen unless it is longer.
+    pub submit_after_ms: u64,
+    /// Time a phase of a round may take, in milliseconds.
+    pub phase_deadline_ms: u64,
+}
+
+/// The integer grid of updates.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct IntegerPlan {
+    /// s: grid units per clip norm.
+    pub units_per_clip: u32,
+    /// b: bits of a coordinate of a masked update.
+    pub bits: u8,
+}
+
+/// How the server turns a noisy sum into a step. Post-processing: it costs no privacy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OptimizerPlan {
+    /// Which rule.
+    pub rule: OptimizerRule,
+    /// Learning rate at the first round.
+    pub learning_rate: f64,
+    /// First-moment decay (FedAvgM, FedAdam).
+    pub beta1: f64,
+    /// Second-moment decay (FedAdam).
+    pub beta2: f64,
+    /// Added to the root of the second moment (FedAdam).
+    pub epsilon: f64,
+    /// Learning rate follows half a cosine to zero over the schedule.
+    pub cosine: bool,
+    /// Decay of the exponential average of the weights that is published; 0 publishes the last weights.
+    pub averaging: f64,
+}
+
+/// Server optimizers (Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerRule {
+    /// Plain gradient step.
+    FedAvg,
+    /// With momentum.
+    FedAvgM,
+    /// Adam.
+    FedAdam,
+}
+
+impl PrivacyPlan {
+    /// The plan as a TOML file. [`Self::digest_of`] is taken over the file as distributed.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a plan always serialises")
+    }
+
+    /// The digest that offers and charges name: SHA-256 of the file's bytes.
+    pub fn digest_of(bytes: &[u8]) -> Sha256Digest {
+        sha256(bytes)
+    }
+}
