@@ -68,6 +68,7 @@ pub mod filter;
 mod gaussian;
 mod mixture;
 pub mod noise;
+pub mod odds;
 pub mod plan;
 mod pld;
 mod rdp;
