@@ -14,7 +14,7 @@ use forecastle_crypto::{
     dp::plan::{PlanError, PrivacyPlan},
     identity::{Sha256Digest, SigningKey, SigningKeyError, VerifyingKey},
     ledger::entry::Founded,
-    quantize::{GridError, bits_needed},
+    quantize::GridError,
 };
 use forecastle_proto::model::{ModelFileError, ModelSnapshot};
 use serde::Serialize;
@@ -206,8 +206,8 @@ impl<'a> Checked<'a> {
         if dimension == 0 {
             return Err(InitError::NothingToTrain);
         }
+        plan.runnable()?;
         plan.grid(dimension)?;
-        plan.local_variance().map_err(|e| PlanError::Field { field: "step.noise-multiplier", why: e.to_string() })?;
         check_bits(&plan, dimension)?;
         Ok(Self { options, settings, plan, plan_text, model, dimension })
     }
@@ -256,19 +256,11 @@ impl<'a> Checked<'a> {
     }
 }
 
-/// Refuses a modulus in which a round's sum could wrap around. A series moves a coordinate by at most the clip
-/// norm, s units; noise adds up over the whole cohort.
+/// Refuses a modulus in which a round's sum could wrap around.
 fn check_bits(plan: &PrivacyPlan, dimension: u32) -> Result<(), InitError> {
-    let merchants = plan.rounds.cohort_max;
-    let reach =
-        f64::from(merchants) * f64::from(plan.step.series_per_merchant_max) * f64::from(plan.integers.units_per_clip);
-    let share = plan
-        .local_variance()
-        .map_err(|e| PlanError::Field { field: "step.noise-multiplier", why: e.to_string() })?
-        .sigma();
-    let needed = bits_needed(reach, share * f64::from(merchants).sqrt(), dimension, plan.rounds.count)?;
+    let needed = plan.bits_needed(dimension)?;
     if plan.integers.bits < needed {
-        return Err(InitError::Bits { found: plan.integers.bits, needed, merchants });
+        return Err(InitError::Bits { found: plan.integers.bits, needed, merchants: plan.rounds.cohort_max });
     }
     Ok(())
 }

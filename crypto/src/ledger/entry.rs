@@ -10,6 +10,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::dp::plan::NoiseMode;
+
 use crate::{
     dp::{
         event::DpEvent,
@@ -116,7 +118,7 @@ pub struct Charge {
     pub period_start: Day,
     /// Last day of the data period.
     pub period_end: Day,
-    /// Where the noise is added; `distributed` is the only mode of version 1.
+    /// Where the noise is added; `distributed` is the only mode of plans of version 1.
     pub noise: NoiseMode,
     /// The release as the accountant counts it, against the server with the assumed colluders; its noise
     /// multiplier already pays for rounding to the grid.
@@ -153,14 +155,6 @@ pub struct Charge {
     pub masked_sha256: Sha256Digest,
     /// Unix time in milliseconds.
     pub at_ms: u64,
-}
-
-/// Where noise is added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NoiseMode {
-    /// A share at every merchant, calibrated to the fewest survivors less the colluders.
-    Distributed,
 }
 
 /// How series are chosen for a round.

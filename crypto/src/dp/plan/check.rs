@@ -1,6 +1,6 @@
 //! What makes a plan consistent, and why one is refused.
 
-use super::{COMPLETE_GRAPH_MAX, PLAN_BYTES_MAX, PrivacyPlan, ROUNDS_MAX};
+use super::{COMPLETE_GRAPH_MAX, LOCAL_STEPS_MAX, NoiseMode, PLAN_BYTES_MAX, PrivacyPlan, ROUNDS_MAX, SHARE_UNITS_MIN};
 use crate::{
     dp::{
         accountant::{self, AccountingError},
@@ -52,28 +52,16 @@ pub enum PlanError {
 }
 
 impl PrivacyPlan {
-    /// Parses and checks a plan file.
-    ///
-    /// # Errors
-    /// [`PlanError`] names the field and what would be right.
-    pub fn parse(bytes: &[u8]) -> Result<Self, PlanError> {
-        if bytes.len() > PLAN_BYTES_MAX {
-            return Err(PlanError::TooLarge(bytes.len()));
-        }
-        let text = std::str::from_utf8(bytes).map_err(|e| PlanError::Format(e.to_string()))?;
-        let plan: Self = toml::from_str(text).map_err(|e| PlanError::Format(e.to_string()))?;
-        plan.check()?;
-        Ok(plan)
-    }
-
     /// Checks every field and the cap.
     ///
     /// # Errors
     /// As [`Self::parse`].
     pub fn check(&self) -> Result<(), PlanError> {
         let fail = |field, why: String| Err(PlanError::Field { field, why });
-        if self.version != 1 {
-            return fail("version", format!("{} is not 1", self.version));
+        match (self.version, self.local) {
+            (1, None) | (2, _) => {}
+            (1, Some(_)) => return fail("version", "a plan with a `local` section is of version 2".into()),
+            (other, _) => return fail("version", format!("{other} is neither 1 nor 2; newer software wrote it")),
         }
         let (p, b, s, r, i, o) =
             (&self.privacy, &self.bounds, &self.step, &self.rounds, &self.integers, &self.optimizer);
@@ -86,9 +74,7 @@ impl PrivacyPlan {
         if b.order_lines == 0 || b.series == 0 || !(b.units.is_finite() && b.units > 0.0) {
             return fail("bounds", "order-lines, series and units must be positive".into());
         }
-        if p.unit == PrivacyUnit::Merchant {
-            return fail("privacy.unit", "merchant-unit rounds are not available yet; use customer or series".into());
-        }
+        self.check_local()?;
         if !(s.clip.is_finite() && s.clip > 0.0) {
             return fail("step.clip", "must be positive".into());
         }
@@ -141,6 +127,18 @@ impl PrivacyPlan {
                 return fail(field, "must lie in [0, 1)".into());
             }
         }
+        let share = self
+            .local_variance()
+            .map_err(|e| PlanError::Field { field: "step.noise-multiplier", why: e.to_string() })?
+            .sigma();
+        if share < SHARE_UNITS_MIN {
+            return fail(
+                "integers.units-per-clip",
+                format!(
+                    "a merchant's noise share has a standard deviation of {share:.2} grid units; raise it until that is at least {SHARE_UNITS_MIN}, or the shares do not add up to a discrete Gaussian"
+                ),
+            );
+        }
         let scheduled = accountant::epsilon(&self.schedule(s.noise_multiplier, r.count)?, p.delta)?.epsilon;
         if scheduled > p.epsilon_cap {
             let enough = accountant::noise_multiplier_for(p.epsilon_cap, p.delta, |sigma| {
@@ -151,11 +149,57 @@ impl PrivacyPlan {
         Ok(())
     }
 
-    /// Checks that the secure aggregation that exists can carry the plan: one complete graph of merchants.
+    /// Which training fits which unit; see the module's table.
+    fn check_local(&self) -> Result<(), PlanError> {
+        let fail = |field, why: &str| Err(PlanError::Field { field, why: why.into() });
+        let merchant = self.privacy.unit == PrivacyUnit::Merchant;
+        let Some(local) = self.local else {
+            return match merchant {
+                true => fail("privacy.unit", "the merchant unit needs version 2 and a `local` section"),
+                false => Ok(()),
+            };
+        };
+        match (merchant, local.noise) {
+            (true, NoiseMode::Local) => {
+                return fail(
+                    "local.noise",
+                    "noise in every local step protects customers or series: choose one of them as the unit, or `distributed`",
+                );
+            }
+            (false, NoiseMode::Distributed) => {
+                return fail(
+                    "local.noise",
+                    "local steps without noise whose update is clipped once protect only the merchant as a whole: set the unit to merchant, or noise to `local`",
+                );
+            }
+            (true, NoiseMode::Distributed) | (false, NoiseMode::Local) => {}
+        }
+        if merchant && self.step.sampling_rate != 1.0 {
+            return fail(
+                "step.sampling-rate",
+                "must be 1 under the merchant unit: the server chooses the cohort, so nothing is amplified",
+            );
+        }
+        if !(1..=LOCAL_STEPS_MAX).contains(&local.steps) {
+            return Err(PlanError::Field { field: "local.steps", why: format!("must lie in 1..={LOCAL_STEPS_MAX}") });
+        }
+        for (field, value) in [("local.learning-rate", local.learning_rate), ("local.update-clip", local.update_clip)] {
+            if !(value.is_finite() && value > 0.0) {
+                return fail(field, "must be positive");
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that this version's software can carry the plan: one step a round, one complete graph of merchants.
     ///
     /// # Errors
-    /// [`PlanError::Field`] when the cohort is larger.
+    /// [`PlanError::Field`] names what is not there yet.
     pub fn runnable(&self) -> Result<(), PlanError> {
+        if self.local.is_some() {
+            let why = "local steps between rounds can be planned, but no client of this version takes them; leave the section out and protect customers or series";
+            return Err(PlanError::Field { field: "local", why: why.into() });
+        }
         self.threshold(self.rounds.cohort_max)
             .map(|_| ())
             .map_err(|e| PlanError::Field { field: "rounds", why: e.to_string() })

@@ -4,13 +4,24 @@
 //! secure aggregation accepts, its integers cannot wrap. Whoever holds a [`PrivacyPlan`] need not check again.
 //!
 //! One file an idea: [`mod@check`] refuses what is inconsistent, [`schedule`] says what the plan releases and what that
-//! costs, [`mod@day`] is a date without a clock.
+//! costs, [`mod@file`] reads and writes TOML, [`mod@day`] is a date without a clock.
+//!
+//! # Three kinds of training
+//! | | unit | noise | sensitivity of a merchant's update |
+//! |---|---|---|---|
+//! | one step a round (no `local` section, the only kind of version 1) | customer, series | a share at every merchant | C or 2C for each series that changes |
+//! | local steps, each noised in full (`local.noise = "local"`) | customer, series | all of it in every step, at every merchant | none beyond its steps: the update is computed from what they released |
+//! | local steps without noise, the update clipped once (`local.noise = "distributed"`) | merchant | a share at every merchant | C of the whole update |
+//!
+//! There is no fourth: steps without noise whose update is clipped once hide a merchant, never a customer, because one
+//! customer can turn the whole update around. Such a plan is refused by name.
 //!
 //! Left out on purpose: proposing plans from a target (the planner), and what a merchant is willing to
 //! accept (its policy, see [`super::filter`]).
 
 mod check;
 mod day;
+mod file;
 mod schedule;
 
 #[cfg(test)]
@@ -18,17 +29,21 @@ mod tests;
 
 pub use check::PlanError;
 pub use day::Day;
-pub use schedule::EpsilonRows;
+pub use schedule::{EpsilonRows, NoiseRows};
 
 use serde::{Deserialize, Serialize};
 
 use super::unit::PrivacyUnit;
-use crate::identity::{Sha256Digest, sha256};
 
 /// The most rounds a plan may schedule.
 pub const ROUNDS_MAX: u32 = 100_000;
 /// The most merchants of a complete graph: GF(2⁸) has 255 points other than 0.
 pub const COMPLETE_GRAPH_MAX: usize = 255;
+/// The most local steps of a round.
+pub const LOCAL_STEPS_MAX: u32 = 10_000;
+/// The least standard deviation of a merchant's noise, in grid units: from there on a sum of discrete Gaussians is one,
+/// but for less than 10⁻⁶⁵ a coordinate (see [`super::noise::tau`]).
+pub const SHARE_UNITS_MIN: f64 = 4.0;
 /// The largest plan file accepted, in bytes.
 pub const PLAN_BYTES_MAX: usize = 64 << 10;
 
@@ -36,7 +51,7 @@ pub const PLAN_BYTES_MAX: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PrivacyPlan {
-    /// Format version, 1.
+    /// Format version: 1, or 2 where a `local` section is there. Software of version 1 refuses the latter.
     pub version: u16,
     /// Name shown to people.
     pub name: String,
@@ -46,6 +61,9 @@ pub struct PrivacyPlan {
     pub bounds: ContributionBounds,
     /// One step of training.
     pub step: StepPlan,
+    /// Several steps at a merchant between two rounds; absent where a round is one step (version 2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalPlan>,
     /// Rounds and cohorts.
     pub rounds: RoundPlan,
     /// The integer grid.
@@ -94,6 +112,32 @@ pub struct StepPlan {
     pub assumed_series: u32,
     /// The most series of one merchant that take part (a fixed, customer-independent choice).
     pub series_per_merchant_max: u32,
+}
+
+/// Several local steps a round, and what of them leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LocalPlan {
+    /// `local`: every step carries the whole noise. `distributed`: no step does, the update gets a share (unit
+    /// merchant only).
+    pub noise: NoiseMode,
+    /// Local steps of a round.
+    pub steps: u32,
+    /// Step size of the local steps.
+    pub learning_rate: f64,
+    /// Euclidean norm to which the whole update of a round is clipped. Under the merchant unit this is C, what the noise
+    /// is measured in; otherwise it costs nothing and keeps the integers from wrapping.
+    pub update_clip: f64,
+}
+
+/// Where noise is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoiseMode {
+    /// A share at every merchant, calibrated to the fewest survivors less the colluders.
+    Distributed,
+    /// All of it at every merchant, in every local step: an update is private on its own.
+    Local,
 }
 
 /// How many rounds, with whom.
@@ -159,16 +203,4 @@ pub enum OptimizerRule {
     FedAvgM,
     /// Adam.
     FedAdam,
-}
-
-impl PrivacyPlan {
-    /// The plan as a TOML file. [`Self::digest_of`] is taken over the file as distributed.
-    pub fn to_toml(&self) -> String {
-        toml::to_string_pretty(self).expect("a plan always serialises")
-    }
-
-    /// The digest that offers and charges name: SHA-256 of the file's bytes.
-    pub fn digest_of(bytes: &[u8]) -> Sha256Digest {
-        sha256(bytes)
-    }
 }

@@ -1,8 +1,11 @@
 //! What a plan releases, on which grid, under how much noise, and what that costs.
+//!
+//! Invariant: the event of a round covers everything that leaves a merchant in it. Where every local step carries the
+//! whole noise, each of them is a release, although only the update that follows from them is sent.
 
 use serde::{Deserialize, Serialize};
 
-use super::{PlanError, PrivacyPlan};
+use super::{NoiseMode, PlanError, PrivacyPlan};
 use crate::{
     dp::{
         accountant::{self, Spent},
@@ -10,7 +13,7 @@ use crate::{
         noise::{NoiseError, Variance},
         unit::{NeighboringRelation, PrivacyUnit},
     },
-    quantize::{Change, Grid, GridError},
+    quantize::{Change, Grid, GridError, bits_needed},
 };
 
 /// ε of the whole schedule as each adversary sees it.
@@ -24,22 +27,43 @@ pub struct EpsilonRows {
     pub everyone_else: Spent,
 }
 
+/// The noise multiplier that stands between a merchant and each adversary, in the order of [`EpsilonRows`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoiseRows {
+    /// Against readers of the published models.
+    pub published: f64,
+    /// Against the server with the assumed colluders.
+    pub server: f64,
+    /// Against everyone else together.
+    pub everyone_else: f64,
+}
+
 impl PrivacyPlan {
-    /// The event of one round with noise `noise_multiplier`·C in its sum.
+    /// Where the noise is added.
+    pub fn noise_mode(&self) -> NoiseMode {
+        self.local.map_or(NoiseMode::Distributed, |local| local.noise)
+    }
+
+    /// The event of one round with noise `noise_multiplier`·C.
     ///
     /// # Errors
     /// [`EventError`] where a number is out of range.
     pub fn step_event(&self, noise_multiplier: f64) -> Result<DpEvent, EventError> {
-        DpEvent::step(self.privacy.unit, self.step.sampling_rate, self.bounds.series, noise_multiplier)
+        let step = DpEvent::step(self.privacy.unit, self.step.sampling_rate, self.bounds.series, noise_multiplier)?;
+        Ok(match self.local {
+            Some(local) if local.noise == NoiseMode::Local => step.times(u64::from(local.steps)),
+            _ => step,
+        })
     }
 
-    /// The event of `rounds` charged rounds with noise `noise_multiplier`·C in each sum.
+    /// The event of `rounds` charged rounds with noise `noise_multiplier`·C in each.
     ///
     /// # Errors
     /// [`EventError`] where a number is out of range.
     pub fn schedule(&self, noise_multiplier: f64, rounds: u32) -> Result<DpEvent, EventError> {
-        let step = Box::new(self.step_event(noise_multiplier)?);
-        Ok(DpEvent::SelfComposed { event: step, count: u64::from(rounds) })
+        let event = self.step_event(noise_multiplier)?.times(u64::from(rounds));
+        event.validate()?;
+        Ok(event)
     }
 
     /// The integer grid of updates of `dimension` parameters.
@@ -47,7 +71,8 @@ impl PrivacyPlan {
     /// # Errors
     /// [`GridError`] where the dimension does not fit.
     pub fn grid(&self, dimension: u32) -> Result<Grid, GridError> {
-        Grid::new(dimension, self.integers.bits, u64::from(self.integers.units_per_clip), self.step.clip)
+        let clip = self.local.map_or(self.step.clip, |local| local.update_clip);
+        Grid::new(dimension, self.integers.bits, u64::from(self.integers.units_per_clip), clip)
     }
 
     /// What one unit changes in a released sum.
@@ -64,17 +89,42 @@ impl PrivacyPlan {
     /// # Errors
     /// [`GridError`] where the dimension does not fit.
     pub fn effective_noise_multiplier(&self, dimension: u32) -> Result<f64, GridError> {
+        // The cost depends on the units per clip alone: local steps are rounded as finely as updates are.
         Ok(self.step.noise_multiplier / self.grid(dimension)?.rounding_cost(self.change()))
     }
 
-    /// Variance of one merchant's noise share in squared grid units: (σ·s)²/(m − n_C), rounded up.
+    /// Variance of one merchant's noise in squared grid units, rounded up: its share (σ·s)²/(m − n_C) of a distributed
+    /// sum, or (σ·s)² where every local step carries the whole noise.
     ///
     /// # Errors
-    /// [`NoiseError`] where the share is too large or small for the sampler.
+    /// [`NoiseError`] where it is too large or small for the sampler.
     pub fn local_variance(&self) -> Result<Variance, NoiseError> {
-        let honest = f64::from(self.rounds.survivors_min - self.rounds.colluders_assumed);
-        let sigma_units = self.step.noise_multiplier * f64::from(self.integers.units_per_clip) / honest.sqrt();
-        Ok(Variance::from_sigma_ceil(sigma_units)?)
+        let sigma_units = self.step.noise_multiplier * f64::from(self.integers.units_per_clip);
+        Ok(Variance::from_sigma_ceil(sigma_units / self.shares().sqrt())?)
+    }
+
+    /// m − n_C, the merchants whose noise makes σ; 1 where each adds all of it.
+    pub fn shares(&self) -> f64 {
+        match self.noise_mode() {
+            NoiseMode::Distributed => f64::from(self.rounds.survivors_min - self.rounds.colluders_assumed),
+            NoiseMode::Local => 1.0,
+        }
+    }
+
+    /// The noise multiplier against each adversary, where `noise_multiplier` is the one against the server. Noise that
+    /// every merchant adds in full is the same against all of them: that others' noise also hides it is not claimed,
+    /// because an update is no linear function of its steps.
+    pub fn noise_rows(&self, noise_multiplier: f64) -> NoiseRows {
+        let honest = self.shares();
+        let all = match self.noise_mode() {
+            NoiseMode::Distributed => f64::from(self.rounds.survivors_min),
+            NoiseMode::Local => 1.0,
+        };
+        NoiseRows {
+            published: noise_multiplier * (all / honest).sqrt(),
+            server: noise_multiplier,
+            everyone_else: noise_multiplier / honest.sqrt(),
+        }
     }
 
     /// The three rows of ε after `rounds` charged rounds with `dimension` parameters.
@@ -82,16 +132,39 @@ impl PrivacyPlan {
     /// # Errors
     /// [`PlanError`] where the accountant refuses.
     pub fn epsilon_rows(&self, dimension: u32, rounds: u32) -> Result<EpsilonRows, PlanError> {
-        let sigma = self.effective_noise_multiplier(dimension)?;
-        let honest = f64::from(self.rounds.survivors_min - self.rounds.colluders_assumed);
+        let noise = self.noise_rows(self.effective_noise_multiplier(dimension)?);
         let row = |sigma: f64| -> Result<Spent, PlanError> {
             Ok(accountant::epsilon(&self.schedule(sigma, rounds)?, self.privacy.delta)?)
         };
         Ok(EpsilonRows {
-            published: row(sigma * (f64::from(self.rounds.survivors_min) / honest).sqrt())?,
-            server: row(sigma)?,
-            everyone_else: row(sigma / honest.sqrt())?,
+            published: row(noise.published)?,
+            server: row(noise.server)?,
+            everyone_else: row(noise.everyone_else)?,
         })
+    }
+
+    /// The fewest bits with which no coordinate of any round's sum wraps around, but for probability 2⁻⁴⁰ over the run.
+    ///
+    /// Without noise a merchant's coordinate is at most s units for each of its series, or s for its whole clipped
+    /// update; the noise of the whole cohort is added on top, unless it is inside the clipped update already.
+    ///
+    /// # Errors
+    /// [`GridError::NeedsMoreBits`] where no residue holds it, [`NoiseError`] (as a plan's field) where the noise fits
+    /// no sampler.
+    pub fn bits_needed(&self, dimension: u32) -> Result<u8, PlanError> {
+        let merchants = f64::from(self.rounds.cohort_max);
+        let summands = if self.local.is_some() { 1.0 } else { f64::from(self.step.series_per_merchant_max) };
+        let reach = merchants * summands * f64::from(self.integers.units_per_clip);
+        let noise = match self.noise_mode() {
+            NoiseMode::Distributed => {
+                let share = self
+                    .local_variance()
+                    .map_err(|e| PlanError::Field { field: "step.noise-multiplier", why: e.to_string() })?;
+                share.sigma() * merchants.sqrt()
+            }
+            NoiseMode::Local => 0.0,
+        };
+        Ok(bits_needed(reach, noise, dimension, self.rounds.count)?)
     }
 
     /// The neighbouring relation that the unit is counted under.

@@ -1,6 +1,7 @@
 //! Claims about plans: consistency, files, thresholds.
 
 use super::*;
+use crate::dp::{accountant, event::DpEvent};
 pub(crate) const PLAN: &str = r#"
 version = 1
 name = "test"
@@ -66,7 +67,7 @@ fn the_three_rows_grow_with_what_the_adversary_holds() {
 #[test]
 fn every_field_out_of_range_is_refused_by_name() {
     for (from, to, name) in [
-        ("version = 1", "version = 2", "version"),
+        ("version = 1", "version = 3", "version"),
         ("delta = 1e-6", "delta = 0.5", "privacy.delta"),
         ("clip = 0.1", "clip = -1.0", "step.clip"),
         ("sampling-rate = 0.25", "sampling-rate = 1.5", "step.sampling-rate"),
@@ -87,4 +88,88 @@ fn impossible_days_are_refused() {
         assert!(text.parse::<Day>().is_err(), "{text}");
     }
     assert_eq!("2024-02-29".parse::<Day>().unwrap().to_string(), "2024-02-29");
+}
+
+#[test]
+fn a_documented_plan_says_what_every_field_means_and_parses_to_the_same_plan() {
+    for plan in [PLAN.to_owned(), local_steps("customer", "local", 0.25), local_steps("merchant", "distributed", 1.0)] {
+        let plan = PrivacyPlan::parse(plan.as_bytes()).unwrap();
+        let text = plan.to_documented_toml("two\nlines");
+        assert_eq!(PrivacyPlan::parse(text.as_bytes()).unwrap(), plan);
+        assert!(text.starts_with("# two\n# lines\n"));
+        let lines: Vec<&str> = text.lines().collect();
+        for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ")) {
+            assert!(pair[0].starts_with("# "), "no word on {}", pair[1]);
+        }
+    }
+}
+
+/// [`PLAN`] in version 2, with local steps.
+fn local_steps(unit: &str, noise: &str, rate: f64) -> String {
+    let section = format!("[local]\nnoise = \"{noise}\"\nsteps = 5\nlearning-rate = 0.05\nupdate-clip = 1.0\n[rounds]");
+    PLAN.replace("version = 1", "version = 2")
+        .replace("unit = \"customer\"", &format!("unit = \"{unit}\""))
+        .replace("sampling-rate = 0.25", &format!("sampling-rate = {rate}"))
+        .replace("noise-multiplier = 8.0", "noise-multiplier = 10.0")
+        .replace("[rounds]", &section)
+}
+
+#[test]
+fn local_steps_are_counted_one_by_one_and_their_noise_is_the_same_against_everyone() {
+    let plan = PrivacyPlan::parse(local_steps("customer", "local", 0.25).as_bytes()).unwrap();
+    let one_step = PrivacyPlan::parse(PLAN.replace("count = 40", "count = 200").replace("= 8.0\nsampling", "= 10.0\nsampling").as_bytes()).unwrap();
+    assert_eq!(plan.schedule(10.0, 40).unwrap().for_each_release(|_, _| ()).unwrap(), 200);
+    let rows = plan.epsilon_rows(400, 40).unwrap();
+    assert_eq!(rows.published, rows.server);
+    assert_eq!(rows.server, rows.everyone_else);
+    let as_many = accountant::epsilon(&one_step.schedule(10.0, 200).unwrap(), 1e-6).unwrap().epsilon;
+    let all = accountant::epsilon(&plan.schedule(10.0, 40).unwrap(), 1e-6).unwrap().epsilon;
+    assert_eq!(as_many, all);
+    // The whole noise, not a share of it.
+    assert!(plan.local_variance().unwrap().sigma() >= 10.0 * 4096.0);
+}
+
+#[test]
+fn a_merchant_unit_plan_releases_one_gaussian_a_round() {
+    let plan = PrivacyPlan::parse(local_steps("merchant", "distributed", 1.0).as_bytes()).unwrap();
+    assert_eq!(plan.step_event(10.0).unwrap(), DpEvent::Gaussian { noise_multiplier: 10.0 });
+    assert_eq!(plan.grid(400).unwrap().clip(), 1.0, "the whole update is on the grid, not one gradient");
+    // 12 merchants of one clip norm each, instead of 12 with 200 series each.
+    assert!(plan.bits_needed(400).unwrap() < PrivacyPlan::parse(PLAN.as_bytes()).unwrap().bits_needed(400).unwrap());
+}
+
+#[test]
+fn training_that_does_not_fit_its_unit_is_refused_by_name() {
+    for (plan, name) in [
+        // One clip over many un-noised steps is no customer's guarantee.
+        (local_steps("customer", "distributed", 0.25), "local.noise"),
+        (local_steps("series", "distributed", 0.25), "local.noise"),
+        (local_steps("merchant", "local", 1.0), "local.noise"),
+        (local_steps("merchant", "distributed", 0.25), "step.sampling-rate"),
+        (local_steps("customer", "local", 0.25).replace("steps = 5", "steps = 0"), "local.steps"),
+        (
+            local_steps("customer", "local", 0.25).replace("update-clip = 1.0", "update-clip = -1.0"),
+            "local.update-clip",
+        ),
+        (local_steps("customer", "local", 0.25).replace("version = 2", "version = 1"), "version"),
+        (PLAN.replace("unit = \"customer\"", "unit = \"merchant\""), "privacy.unit"),
+        (PLAN.replace("units-per-clip = 4096", "units-per-clip = 1"), "integers.units-per-clip"),
+        (PLAN.replace("noise-multiplier = 8.0", "noise-multiplier = 1e9"), "step.noise-multiplier"),
+    ] {
+        let error = PrivacyPlan::parse(plan.as_bytes()).unwrap_err();
+        let PlanError::Field { field, .. } = error else { panic!("{name}: {error}") };
+        assert_eq!(field, name);
+    }
+}
+
+#[test]
+fn plans_of_training_that_no_client_takes_yet_are_consistent_but_not_runnable() {
+    for text in [local_steps("customer", "local", 0.25), local_steps("merchant", "distributed", 1.0)] {
+        let plan = PrivacyPlan::parse(text.as_bytes()).unwrap();
+        assert!(matches!(plan.runnable(), Err(PlanError::Field { field: "local", .. })));
+    }
+    PrivacyPlan::parse(PLAN.as_bytes()).unwrap().runnable().unwrap();
+    // Version 2 without the section is version 1 by another number.
+    let plan = PrivacyPlan::parse(PLAN.replace("version = 1", "version = 2").as_bytes()).unwrap();
+    plan.runnable().unwrap();
 }
