@@ -117,7 +117,10 @@ fn local_steps(unit: &str, noise: &str, rate: f64) -> String {
 #[test]
 fn local_steps_are_counted_one_by_one_and_their_noise_is_the_same_against_everyone() {
     let plan = PrivacyPlan::parse(local_steps("customer", "local", 0.25).as_bytes()).unwrap();
-    let one_step = PrivacyPlan::parse(PLAN.replace("count = 40", "count = 200").replace("= 8.0\nsampling", "= 10.0\nsampling").as_bytes()).unwrap();
+    let one_step = PrivacyPlan::parse(
+        PLAN.replace("count = 40", "count = 200").replace("= 8.0\nsampling", "= 10.0\nsampling").as_bytes(),
+    )
+    .unwrap();
     assert_eq!(plan.schedule(10.0, 40).unwrap().for_each_release(|_, _| ()).unwrap(), 200);
     let rows = plan.epsilon_rows(400, 40).unwrap();
     assert_eq!(rows.published, rows.server);
