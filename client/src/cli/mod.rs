@@ -69,7 +69,7 @@ enum Verb {
     Train(train::Arguments),
     /// Forecast every product with nine quantiles.
     Forecast(forecast::Arguments),
-    /// See what privacy has been spent.
+    /// See what privacy has been spent, or what a plan would cost.
     Privacy {
         #[command(subcommand)]
         verb: privacy::Verb,
@@ -104,7 +104,7 @@ fn run(arguments: Arguments) -> Outcome {
         Verb::Data { verb } => data::run(&home, verb, format),
         Verb::Train(train) => train::run(home, train, format),
         Verb::Forecast(forecast) => forecast::run(&home, &forecast, format),
-        Verb::Privacy { verb } => privacy::run(&home, &verb, format),
+        Verb::Privacy { verb } => privacy::run(&home, verb, format),
         Verb::Ledger { verb } => ledger::run(&home, verb, format),
     }
 }

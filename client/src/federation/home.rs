@@ -6,6 +6,7 @@
 //! plan.toml         the federation's privacy plan, exact bytes
 //! policy.toml       the merchant's own floor, editable      series.toml  what one series is
 //! ledger.jsonl      what this merchant charged, durable before anything leaves
+//! budget/           what it promised to spend at most (see `budget`); `budget-folder` where that is elsewhere
 //! log/              verified copy of the federation's log
 //! prekeys/          one-time secrets (0600), deleted before use
 //! answers/          unmasking answers of the round under way (0600)
@@ -82,6 +83,12 @@ pub enum HomeError {
         /// What is wrong.
         why: String,
     },
+    /// A shared budget folder is not where it was.
+    #[error("the budget folder {} is gone; put it back (what it holds was promised), or mount its disk", .0.display())]
+    BudgetGone(PathBuf),
+    /// Something is reserved in another budget folder already.
+    #[error("this merchant's budget is kept in {} already; leave out --budget, or choose another --dir", .0.display())]
+    BudgetMoved(PathBuf),
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),

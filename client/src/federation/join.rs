@@ -6,7 +6,7 @@
 
 use forecastle_crypto::{
     dp::{
-        filter::{MerchantPolicy, Refusal},
+        filter::{Budget, MerchantPolicy, Refusal, Reservation},
         plan::{PlanError, PrivacyPlan},
     },
     identity::{MerchantId, SigningKey, VerifyingKey, sha256},
@@ -18,10 +18,14 @@ use forecastle_proto::{
 };
 
 use super::{
+    budget::{BudgetError, BudgetFolder},
     connection::{CallError, Connection, call},
     home::{Home, HomeError, Membership},
 };
-use crate::durable::{self, Access, DiskError};
+use crate::{
+    durable::{self, Access, DiskError},
+    fault,
+};
 
 /// Domain of the signature in a join request.
 const JOIN_CONTEXT: &str = "forecastle join v1";
@@ -47,7 +51,7 @@ pub enum JoinError {
         /// `behind` or `ahead of`.
         direction: &'static str,
     },
-    /// The plan is below the merchant's floor.
+    /// The plan is below the merchant's floor, or its schedule does not fit into what is left of the budget.
     #[error(transparent)]
     Policy(#[from] Refusal),
     /// The plan itself is not valid.
@@ -70,6 +74,15 @@ impl From<DiskError> for JoinError {
     }
 }
 
+impl From<BudgetError> for JoinError {
+    fn from(error: BudgetError) -> Self {
+        match error {
+            BudgetError::Home(error) => Self::Home(error),
+            BudgetError::Refused(refusal) => Self::Policy(refusal),
+        }
+    }
+}
+
 /// What an invitation leads to. Nothing is agreed yet.
 #[derive(Clone, Debug)]
 pub struct Preview {
@@ -81,6 +94,21 @@ pub struct Preview {
     pub plan: PrivacyPlan,
     /// The plan's file, byte by byte.
     pub plan_bytes: Vec<u8>,
+}
+
+/// The run that a federation begins with.
+const FIRST_RUN: u64 = 1;
+
+impl Preview {
+    /// What accepting the plan reserves. The model is not known yet: rounding is paid for when training begins.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the plan's numbers make no event.
+    pub fn reservation(&self, merchant: &MerchantId, now_ms: u64) -> Result<Reservation, Refusal> {
+        let digest = PrivacyPlan::digest_of(&self.plan_bytes);
+        let federation = (self.federation.as_str(), self.server_key);
+        Reservation::of(&self.plan, digest, FIRST_RUN, federation, merchant, None, now_ms)
+    }
 }
 
 /// Asks the server what an invitation leads to. `now_ms` is the Unix time in milliseconds.
@@ -144,6 +172,10 @@ pub async fn join(
     let invitation = opened(invitation, now_ms)?;
     let (preview, connection) = look(&invitation, now_ms).await?;
     policy.accept(&preview.plan)?;
+    let budget = BudgetFolder::of(home)?;
+    let reservation = preview.reservation(&merchant, now_ms)?;
+    // Refused before anything is used up; reserved only once the server has taken this merchant.
+    Budget::new(preview.server_key, &budget.reservations()?, &[]).reserve(&reservation, policy)?;
     let at = |name: &str| home.path().join(name);
     let identity = if at("identity.p8").exists() {
         home.identity()?
@@ -191,6 +223,9 @@ pub async fn join(
     if !same {
         return Err(CallError::Answer("it enrolled this merchant under other terms than it had shown".into()).into());
     }
+    fault::point("enrolled");
+    // Reserved before this folder counts as joined: a crash in between reserves too much, never too little.
+    budget.reserve(preview.server_key, &[], &reservation, policy)?;
     let membership = Membership {
         version: 1,
         federation: preview.federation,

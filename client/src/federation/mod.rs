@@ -5,8 +5,10 @@
 //! * [`join`]: from a one-time invitation to a certificate.
 //! * [`connection`]: mutually authenticated TLS 1.3 to the federation's server.
 //! * [`log_copy`]: a verified copy of the federation's append-only log.
+//! * [`budget`]: what the merchant promised to spend at most, reserved before the promise is given.
 //! * [`own_ledger`]: the merchant's own durable record of what it spent; it decides, the log confirms.
 
+pub mod budget;
 pub mod connection;
 pub mod home;
 pub mod join;

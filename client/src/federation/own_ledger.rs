@@ -1,7 +1,8 @@
 //! The merchant's own durable ledger: every charge it ever signed, one JSON line each.
 //!
 //! Invariant 1 of the architecture lives here: [`OwnLedger::record`] returns only when the charge is on disk, and
-//! the round driver sends nothing before that. A crash between the two overcharges; nothing undercharges.
+//! the round driver sends nothing before that. A crash between the two overcharges; nothing undercharges. Charges draw
+//! on reservations ([`super::budget`]), which are made when a plan is accepted.
 
 use std::{
     collections::HashSet,

@@ -5,7 +5,7 @@
 //! 1. the pre-key's secret is taken off the disk — crash: the key is burnt, the round missed;
 //! 2. key shares are sent;
 //! 3. gradients are summed, rounded, noised, masked, all in memory — crash: nothing has left;
-//! 4. the charge is fsynced into the own ledger — crash: overcharged, the round abandoned;
+//! 4. the charge, drawn on what was reserved when training began, is fsynced into the own ledger — crash: overcharged, the round abandoned;
 //! 5. charge and masked update are sent — crash: charged, the server has it whole or not at all; it is never
 //!    computed again, so the same data never leave with fresh noise —
 //!    then the server proves that the charge is in the log, or this merchant says nothing more in the round;
@@ -19,7 +19,7 @@ use std::{
 
 use forecastle_crypto::{
     dp::{
-        filter::{self, MerchantPolicy, Refusal},
+        filter::{self, Budget, MerchantPolicy, Refusal, Reservation},
         noise::{ExactSampler, NoiseSource},
         plan::PrivacyPlan,
     },
@@ -42,13 +42,18 @@ use super::{
 };
 use crate::{
     durable::{self, Access, DiskError},
+    fault,
     federation::{
+        budget::{BudgetError, BudgetFolder},
         connection::{CallError, Connection},
         home::{Home, HomeError, Membership},
         log_copy::{LogCopy, LogError},
         own_ledger::OwnLedger,
     },
 };
+
+/// The run that a federation begins with.
+const FIRST_RUN: u64 = 1;
 
 /// What one merchant computes in a round: the sum of its sampled series' clipped gradients.
 ///
@@ -108,6 +113,15 @@ impl From<DiskError> for TrainError {
     }
 }
 
+impl From<BudgetError> for TrainError {
+    fn from(error: BudgetError) -> Self {
+        match error {
+            BudgetError::Home(error) => Self::Home(error),
+            BudgetError::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
 /// Why one round went on without this merchant; the next one may be fine.
 enum Missed {
     /// In words.
@@ -137,6 +151,7 @@ pub struct Participant {
     exchange: Exchange,
     log: LogCopy,
     ledger: OwnLedger,
+    budget: BudgetFolder,
     prekeys: PrekeyStore,
     step: Arc<Mutex<Box<dyn LocalStep>>>,
     options: TrainOptions,
@@ -157,6 +172,7 @@ impl Participant {
             identity: home.identity()?,
             log: LogCopy::open(&home, &membership)?,
             ledger: OwnLedger::open(home.path())?,
+            budget: BudgetFolder::of(&home)?,
             prekeys: PrekeyStore::open(&home)?,
             exchange: Exchange::new(connection, options.patience),
             step: Arc::new(Mutex::new(step)),
@@ -177,12 +193,9 @@ impl Participant {
         // Answers of a round that a crash cut off are of no more use: its states are gone, and with them the round.
         durable::remove_folder(&self.answers())?;
         self.sync(observe).await?;
-        let restored = self.ledger.import_missing(&self.log)?;
-        if restored > 0 {
-            self.prekeys.burn()?;
-            observe(RoundEvent::Restored { charges: restored });
-        }
-        self.refill(restored > 0).await?;
+        let restored = self.take_over_missing(observe)?;
+        self.reserve(self.last_charged().map_or(FIRST_RUN, |(run, _)| run))?;
+        self.refill(restored).await?;
         let mut after_round = self.last_charged().map_or(0, |(_, round)| round);
         loop {
             match self.exchange.await_offer(after_round).await? {
@@ -195,6 +208,10 @@ impl Participant {
                 }
                 Answer::Offer(offer) => {
                     self.sync(observe).await?;
+                    // A clone of this folder may be at work at the same moment.
+                    if self.take_over_missing(observe)? {
+                        self.refill(true).await?;
+                    }
                     let offer = match open(offer, &self.membership.server_key) {
                         Ok(offer) => offer,
                         Err(reason) => {
@@ -220,6 +237,34 @@ impl Participant {
                 }
             }
         }
+    }
+
+    /// Charges in the federation's log that the own ledger lacks: this folder was restored or cloned. They are taken
+    /// over, and the keys on disk, which may have been used elsewhere, are burnt.
+    fn take_over_missing(&mut self, observe: &mut (dyn FnMut(RoundEvent) + Send)) -> Result<bool, TrainError> {
+        let charges = self.ledger.import_missing(&self.log)?;
+        if charges > 0 {
+            self.prekeys.burn()?;
+            observe(RoundEvent::Restored { charges });
+        }
+        Ok(charges > 0)
+    }
+
+    /// Reserves the whole schedule of `run`, now that the model and with it the cost of rounding is known. Durable
+    /// before anything of the run is computed.
+    fn reserve(&self, run: u64) -> Result<(), TrainError> {
+        let membership = &self.membership;
+        let reservation = Reservation::of(
+            &self.plan,
+            self.plan_sha256,
+            run,
+            (&membership.federation, membership.server_key),
+            &membership.merchant,
+            self.log.founded().map(|founded| founded.dimension),
+            now_ms(),
+        )?;
+        self.budget.reserve(membership.server_key, &self.ledger.charges(), &reservation, &self.policy)?;
+        Ok(())
     }
 
     /// ε charged so far for the plan's period, and the cap.
@@ -258,6 +303,8 @@ impl Participant {
             .ok_or_else(|| Missed::Round("the round does not name this merchant".into()))?
             .bundle
             .clone();
+        // A further run of the same plan is a schedule of its own.
+        self.reserve(terms.run)?;
         observe(RoundEvent::Started { round: terms.round, cohort: offer.roster().len() });
         let sid = offer.sid();
         let digest = Sha256Digest(sid.0);
@@ -271,6 +318,7 @@ impl Participant {
             }
             Err(error) => return Err(error.into()),
         };
+        fault::point("pre-key-taken");
         let misbehaved = |e: forecastle_crypto::secagg::error::ParticipantError| Missed::Round(e.to_string());
         let state = AdvertisingKeys::new(self.membership.merchant.clone(), self.identity.clone(), secret)
             .accept(offer)
@@ -278,6 +326,7 @@ impl Participant {
         let mut entropy = SystemEntropy::new();
         let (state, shares) = state.share_keys(&mut entropy).map_err(misbehaved)?;
         self.exchange.share_keys(&sid_bytes, shares.encode()).await?;
+        fault::point("shares-sent");
 
         // The gradients do not depend on the others' shares: both are waited for at once.
         let step = self.step.clone();
@@ -295,20 +344,22 @@ impl Participant {
             .with_noise(&mut noise, terms.variance_local)
             .map_err(|e| TrainError::Step(e.to_string()))?;
         let (state, update) = state.mask(delivered, noised).map_err(misbehaved)?;
+        fault::point("masked");
 
         let earlier = self.ledger.charges();
         let charge = self.charge(&terms, digest, update.sha256(), noise.name(), earlier.len())?;
-        let admission = filter::admit(&earlier, &charge, self.plan.rounds.count, &self.policy)?;
+        let reservations = self.budget.reservations()?;
+        let budget = Budget::new(self.membership.server_key, &reservations, &earlier);
+        let admission = budget.admit(&charge, &self.policy)?;
+        fault::point("admitted");
         let signed = SignedCharge::sign(charge, &self.identity);
         self.ledger.record(signed.clone())?;
-        observe(RoundEvent::Charged {
-            round: terms.round,
-            epsilon: admission.epsilon_after,
-            cap: self.plan.privacy.epsilon_cap.min(self.policy.epsilon_max),
-        });
+        fault::point("charged");
+        observe(RoundEvent::Charged { round: terms.round, epsilon: admission.epsilon_after, cap: admission.cap });
         tokio::time::sleep_until(offered_at + Duration::from_millis(self.plan.rounds.submit_after_ms)).await;
         self.exchange.send_masked_update(&sid_bytes, &signed, &update).await?;
         drop(update);
+        fault::point("update-sent");
 
         let survivors = self.exchange.await_message(&sid_bytes, Awaited::Survivors).await?.map_err(Missed::Round)?;
         // From here on this merchant's update is in the sum: where the others were enough to open it, what this one
@@ -319,6 +370,7 @@ impl Participant {
         // and its share nothing of the update is opened by its doing.
         self.prove(&signed, observe).await?;
         let heard = was_heard(self.exchange.confirm(&sid_bytes, signature.encode()).await)?;
+        fault::point("confirmed");
         let request = match heard {
             true => self.exchange.await_message(&sid_bytes, Awaited::UnmaskRequest).await?.ok(),
             false => None,
@@ -329,10 +381,13 @@ impl Participant {
             let folder = self.answers();
             durable::create_private_folder(&folder)?;
             durable::write(&folder.join(format!("{digest}.answer")), &answered.to_bytes(), Access::Secret)?;
+            fault::point("answer-kept");
             let response = answered.answer(&request).map_err(misbehaved)?;
             was_heard(self.exchange.unmask(&sid_bytes, response.encode()).await)?;
+            fault::point("unmasked");
         }
         let outcome = self.exchange.await_outcome(&sid_bytes).await?;
+        fault::point("ended");
         durable::remove(&self.answers().join(format!("{digest}.answer")))?;
         match outcome {
             Outcome::Published { model_version } => {

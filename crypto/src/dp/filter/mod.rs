@@ -32,7 +32,7 @@ mod reservation;
 mod tests;
 
 pub use budget::{Admission, Balance, Budget, Reserved};
-pub use policy::MerchantPolicy;
+pub use policy::{Floor, MerchantPolicy};
 pub use reservation::{BudgetEntry, BudgetEntryError, Reservation};
 
 use super::{

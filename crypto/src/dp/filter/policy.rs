@@ -30,34 +30,85 @@ impl Default for MerchantPolicy {
     }
 }
 
+/// One line of a policy, held against a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Floor {
+    /// What is compared.
+    pub what: &'static str,
+    /// What the plan says.
+    pub plan: String,
+    /// What the policy wants.
+    pub policy: String,
+    /// Whether the plan keeps it.
+    pub kept: bool,
+    /// Why not, as part of a sentence; empty where it is kept.
+    pub why: String,
+}
+
 impl MerchantPolicy {
+    /// Every line of the policy, held against a plan, in the order in which [`Self::accept`] refuses.
+    pub fn floors(&self, plan: &PrivacyPlan) -> Vec<Floor> {
+        let (privacy, rounds) = (&plan.privacy, &plan.rounds);
+        let runnable = plan.runnable();
+        let units = self.units.iter().map(|unit| unit.name()).collect::<Vec<_>>().join(" or ");
+        let floor = |what, plan: String, policy: String, kept: bool, why: String| Floor {
+            what,
+            plan,
+            policy,
+            kept,
+            why: if kept { String::new() } else { why },
+        };
+        vec![
+            floor(
+                "this software can carry it",
+                if runnable.is_ok() { "yes" } else { "no" }.into(),
+                "yes".into(),
+                runnable.is_ok(),
+                runnable.err().map(|e| e.to_string()).unwrap_or_default(),
+            ),
+            floor(
+                "ε cap",
+                privacy.epsilon_cap.to_string(),
+                format!("at most {}", self.epsilon_max),
+                privacy.epsilon_cap <= self.epsilon_max,
+                format!("its ε cap is {}, the policy allows {}", privacy.epsilon_cap, self.epsilon_max),
+            ),
+            floor(
+                "δ",
+                format!("{:e}", privacy.delta),
+                format!("at most {:e}", self.delta_max),
+                privacy.delta <= self.delta_max,
+                format!("its δ is {:e}, the policy allows {:e}", privacy.delta, self.delta_max),
+            ),
+            floor(
+                "merchants in every sum",
+                format!("at least {}", rounds.survivors_min),
+                format!("at least {}", self.cohort_min),
+                rounds.survivors_min >= self.cohort_min,
+                format!(
+                    "it goes on with {} survivors, the policy wants at least {}",
+                    rounds.survivors_min, self.cohort_min
+                ),
+            ),
+            floor(
+                "who is protected",
+                privacy.unit.to_string(),
+                units,
+                self.units.contains(&privacy.unit),
+                format!("it protects the unit `{}`, which the policy does not accept", privacy.unit),
+            ),
+        ]
+    }
+
     /// Checks a plan against the policy.
     ///
     /// # Errors
     /// [`Refusal::Policy`] names what is below the floor.
     pub fn accept(&self, plan: &PrivacyPlan) -> Result<(), Refusal> {
-        let refuse = |why: String| Err(Refusal::Policy(why));
-        if let Err(why) = plan.runnable() {
-            return refuse(why.to_string());
+        match self.floors(plan).into_iter().find(|floor| !floor.kept) {
+            Some(floor) => Err(Refusal::Policy(floor.why)),
+            None => Ok(()),
         }
-        if plan.privacy.epsilon_cap > self.epsilon_max {
-            return refuse(format!(
-                "its ε cap is {}, the policy allows {}",
-                plan.privacy.epsilon_cap, self.epsilon_max
-            ));
-        }
-        if plan.privacy.delta > self.delta_max {
-            return refuse(format!("its δ is {:e}, the policy allows {:e}", plan.privacy.delta, self.delta_max));
-        }
-        if plan.rounds.survivors_min < self.cohort_min {
-            return refuse(format!(
-                "it goes on with {} survivors, the policy wants at least {}",
-                plan.rounds.survivors_min, self.cohort_min
-            ));
-        }
-        if !self.units.contains(&plan.privacy.unit) {
-            return refuse(format!("it protects the unit `{}`, which the policy does not accept", plan.privacy.unit));
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,115 @@
+//! `forecastle privacy show` and `forecastle privacy preview`.
+
+mod preview;
+mod show;
+
+use clap::Subcommand;
+use forecastle_crypto::dp::{
+    accountant::AccountingError,
+    odds::{self, Exposure},
+    plan::{PlanError, PrivacyPlan},
+    unit::PrivacyUnit,
+};
+use serde::Serialize;
+
+use super::{Format, Outcome};
+use crate::federation::home::Home;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// What this merchant has spent of its customers' privacy, against whom, and what is left.
+    #[command(after_help = "Examples:
+  forecastle privacy show
+  forecastle privacy show --format json")]
+    Show,
+    /// What a federation's plan would mean for this merchant's customers; nothing is agreed or sent.
+    ///
+    /// Reads the plan from a file, from the server that an invitation names (the invitation is not used up), or
+    /// from the state folder of a federation that was joined. What is computed from imported orders is shown here
+    /// and nowhere else.
+    #[command(after_help = "Examples:
+  forecastle privacy preview --plan plan.toml
+  forecastle privacy preview --invitation-file invitation.txt
+  forecastle privacy preview --max-epsilon 4")]
+    Preview(preview::Arguments),
+}
+
+pub(super) fn run(home: &Home, verb: Verb, format: Format) -> Outcome {
+    match verb {
+        Verb::Show => show::run(home, format),
+        Verb::Preview(arguments) => preview::run(home, &arguments, format),
+    }
+}
+
+/// False alarms at which detection is stated.
+const FALSE_ALARMS: f64 = 0.05;
+
+/// What one observer can do.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Observer {
+    who: &'static str,
+    /// `None` where so little noise is left that nothing can be bounded.
+    exposure: Option<Exposure>,
+}
+
+/// What each of the three observers can do after `rounds` rounds with a model of `dimension` parameters.
+fn observers(plan: &PrivacyPlan, dimension: u32, rounds: u32) -> Result<[Observer; 3], PlanError> {
+    let noise = plan.noise_rows(plan.effective_noise_multiplier(dimension)?);
+    let observer = |who, sigma: f64| -> Result<Observer, PlanError> {
+        let event = plan.schedule(sigma, rounds)?;
+        let exposure = match odds::exposure(&event, plan.privacy.delta, FALSE_ALARMS) {
+            Ok(exposure) => Some(exposure),
+            Err(AccountingError::TooLittleNoise) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Observer { who, exposure })
+    };
+    Ok([
+        observer("anyone who reads the published models", noise.published)?,
+        observer("the server, with the colluders assumed in the plan", noise.server)?,
+        observer("the server, with every other merchant", noise.everyone_else)?,
+    ])
+}
+
+/// The three rows as a table, and how to read them.
+fn print_observers(observers: &[Observer], plan: &PrivacyPlan) {
+    say!(
+        "  who looks                                             ε          odds at most  right guesses  detected"
+    );
+    for Observer { who, exposure } in observers {
+        match exposure {
+            Some(e) => {
+                let odds = format!("{} : 1", odds::to_one(e.odds));
+                let (right, detected) = (odds::percent(e.right_guesses), odds::percent(e.detection_rate));
+                say!("  {who:52}  {:<9.4}  {odds:<12}  {right:<13}  {detected}", e.spent.epsilon);
+            }
+            None => say!("  {who:52}  no bound: hardly any noise is left"),
+        }
+    }
+    let unit = plan.privacy.unit;
+    say!(
+        "\n  ε at δ = {:e}. `odds`: who thought it as likely as not that a given {unit} is in the data, and has seen\n  \
+         everything, may come to hold these odds at most, but for a chance of δ. `right guesses` and `detected` are what\n  \
+         the best test can reach: from even odds, and with {} false alarms.",
+        plan.privacy.delta,
+        odds::percent(FALSE_ALARMS)
+    );
+}
+
+/// The promise in words, as docs/PRIVACY.md has it.
+fn claim(merchant: &str, plan: &PrivacyPlan) -> String {
+    let unit = plan.privacy.unit;
+    let used = match unit {
+        PrivacyUnit::Customer => format!(
+            ", of whom in every step at most {} order lines over {} products\nin the period were used",
+            plan.bounds.order_lines, plan.bounds.series
+        ),
+        PrivacyUnit::Series | PrivacyUnit::Merchant => String::new(),
+    };
+    let dropped = if unit == PrivacyUnit::Customer { "Other lines were dropped. " } else { "" };
+    format!(
+        "For any {unit} of merchant {merchant}{used}, the messages {merchant} sent satisfy\n(ε, δ)-differential privacy \
+         under addition or removal of that {unit}, against the observers above.\n{dropped}This is not a claim of anonymity."
+    )
+}
