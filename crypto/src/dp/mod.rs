@@ -70,6 +70,7 @@ mod mixture;
 pub mod noise;
 pub mod odds;
 pub mod plan;
+pub mod planner;
 mod pld;
 mod rdp;
 mod releases;
