@@ -6,6 +6,7 @@
 //! Left out: any knowledge of what the tests claim.
 
 pub mod merchant;
+pub mod process;
 pub mod server;
 
 use std::{path::Path, time::Duration};

@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that finds nothing fails")]
 
 use forecastle_client::{
-    federation::own_ledger::OwnLedger,
+    federation::{budget::BudgetFolder, join::JoinError, own_ledger::OwnLedger},
     round::driver::{TrainError, now_ms},
 };
 use forecastle_crypto::{
-    dp::{event::DpEvent, filter::Refusal, plan::PrivacyPlan},
+    dp::{
+        event::DpEvent,
+        filter::{MerchantPolicy, Refusal},
+        plan::PrivacyPlan,
+    },
     identity::{Sha256Digest, sha256},
     ledger::entry::{Charge, NoiseMode, Sampler, SignedCharge},
 };
@@ -102,6 +106,37 @@ async fn what_another_plan_cost_for_the_same_period_counts_against_the_cap() {
         vec![earlier(merchant, sha256(b"another plan"), event, plan)]
     })
     .await;
-    let Refusal::OverCap { would_be, cap, .. } = refusal else { panic!("{refusal}") };
-    assert!(would_be > cap && cap == 8.0, "{would_be} of {cap}");
+    let Refusal::CannotReserve { would_be, cap, before, .. } = refusal else { panic!("{refusal}") };
+    assert!(would_be > cap && cap == 8.0 && before > cap, "{before}, {would_be} of {cap}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_federation_over_the_same_days_is_refused_before_its_invitation_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (Merchant::new(folder.path(), "here"), Merchant::new(folder.path(), "there"));
+    let shared = folder.path().join("budget");
+    BudgetFolder::share(&here.home(), &shared).unwrap();
+    BudgetFolder::share(&there.home(), &shared).unwrap();
+    // Each may cost this merchant 1.2 times what one schedule does.
+    let (one, dimension) = (plan(3, 8_000), u32::try_from(model().manifest.layout.federated_len()).unwrap());
+    let policy = MerchantPolicy {
+        epsilon_max: 1.2 * one.epsilon_rows(dimension, 3).unwrap().server.epsilon,
+        ..MerchantPolicy::default()
+    };
+    let strict = |mut plan: PrivacyPlan| {
+        plan.privacy.epsilon_cap = policy.epsilon_max;
+        plan
+    };
+    let (first, second) =
+        (Federation::found(&strict(plan(3, 8_000))).await, Federation::found(&strict(plan(3, 9_000))).await);
+    here.join_under(&first.invite().await.to_string(), &policy).await.unwrap();
+    let invitation = second.invite().await.to_string();
+    let refused = there.join_under(&invitation, &policy).await.unwrap_err();
+    assert!(matches!(refused, JoinError::Policy(Refusal::CannotReserve { .. })), "{refused}");
+    assert!(!there.home().is_joined());
+    assert!(second.state().await.merchants().await.unwrap().is_empty(), "nobody waits for a merchant that refused");
+    // With a larger budget of its own will it fits, and both count.
+    let wide = MerchantPolicy { epsilon_max: 2.0 * policy.epsilon_max, ..policy };
+    let error = there.join_under(&invitation, &wide).await.unwrap_err();
+    assert!(error.to_string().contains("nothing was reserved"), "the first plan's own cap still stands: {error}");
 }

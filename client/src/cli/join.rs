@@ -8,18 +8,20 @@ use serde_json::json;
 
 use super::{Format, Outcome, print_json, runtime};
 use crate::{
-    federation::{home::Home, join::join},
+    federation::{budget::BudgetFolder, home::Home, join::join},
     round::driver::now_ms,
 };
 
 /// Join a federation with a one-time invitation.
 ///
 /// Makes this merchant's keys, uses the invitation up, and keeps the federation's privacy plan. The plan is
-/// refused when it may cost more than --max-epsilon.
+/// refused when it may cost more than --max-epsilon, or more than is left of the budget for the same days; see
+/// `forecastle privacy preview`. Its whole schedule is reserved.
 #[derive(Args)]
 #[command(after_help = "Examples:
   forecastle join \"$(cat invitation.txt)\" --merchant green-garden
-  forecastle join --invitation-file invitation.txt --merchant green-garden --max-epsilon 4")]
+  forecastle join --invitation-file invitation.txt --merchant green-garden --max-epsilon 4
+  forecastle join --invitation-file second.txt --merchant green-garden --dir second --budget ~/forecastle-budget")]
 pub(super) struct Arguments {
     /// The invitation: one line beginning with `fcinvite1.`
     #[arg(required_unless_present = "invitation_file")]
@@ -33,6 +35,12 @@ pub(super) struct Arguments {
     /// The most ε that a data period of this merchant may ever cost.
     #[arg(long, value_name = "EPSILON", default_value_t = MerchantPolicy::default().epsilon_max)]
     max_epsilon: f64,
+    /// Count in this folder what is reserved, together with this merchant's other memberships.
+    ///
+    /// A merchant that belongs to several federations has one budget for the days of its data. Name the same folder
+    /// each time, or the federations' costs add up unseen.
+    #[arg(long, value_name = "DIR")]
+    budget: Option<PathBuf>,
 }
 
 pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome {
@@ -45,6 +53,9 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
     };
     if !(arguments.max_epsilon.is_finite() && arguments.max_epsilon > 0.0) {
         return Err("--max-epsilon must be a positive number".into());
+    }
+    if let Some(folder) = &arguments.budget {
+        BudgetFolder::share(home, folder)?;
     }
     let policy = MerchantPolicy { epsilon_max: arguments.max_epsilon, ..MerchantPolicy::default() };
     let (membership, plan) = runtime()?.block_on(join(home, &text, arguments.merchant, &policy, now_ms()))?;

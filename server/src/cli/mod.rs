@@ -10,6 +10,7 @@ mod init;
 mod invite;
 mod ledger;
 mod model;
+mod privacy_plan;
 mod serve;
 mod status;
 
@@ -30,6 +31,7 @@ pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
     name = "forecastle-server",
     version,
     after_help = "Examples:
+  forecastle-server privacy-plan --help
   forecastle-server init --model warm-start.safetensors
   forecastle-server serve
   forecastle-server invite create
@@ -61,6 +63,8 @@ pub(crate) enum Format {
 enum Verb {
     /// Found a federation in an empty state directory
     Init(init::Init),
+    /// Propose a complete privacy plan for a federation of a given size
+    PrivacyPlan(privacy_plan::PrivacyPlan),
     /// Serve merchants and conduct rounds until interrupted
     Serve,
     /// Show rounds, merchants and privacy spent
@@ -88,6 +92,7 @@ impl Command {
         };
         match self.verb {
             Verb::Init(verb) => verb.run(&directory, self.format).await,
+            Verb::PrivacyPlan(verb) => verb.run(self.format),
             Verb::Serve => serve::run(&directory, self.format).await,
             Verb::Status => status::run(&directory, self.format).await,
             Verb::Invite(verb) => verb.run(&directory, self.format).await,

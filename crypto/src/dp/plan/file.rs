@@ -80,7 +80,7 @@ impl PrivacyPlan {
 
     /// The plan as a TOML file under a heading, with a line on what each field says. Parses to the same plan.
     pub fn to_documented_toml(&self, heading: &str) -> String {
-        let mut text: String = heading.lines().map(|line| format!("# {line}\n")).collect();
+        let mut text: String = heading.lines().map(|line| format!("{}\n", format!("# {line}").trim_end())).collect();
         let mut section = String::new();
         for line in self.to_toml().lines() {
             if let Some(name) = line.strip_prefix('[') {
