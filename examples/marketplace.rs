@@ -113,6 +113,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> 
         delta: DELTA,
         period_start: day(cast.period.start())?,
         period_end: day(cast.period.end())?,
+        simulation: false,
     })?;
     println!(
         "plan: unit {}, ε at most {} at δ = {DELTA:e}, {} rounds, σ = {:.3} C, {dimension} parameters trained privately",

@@ -249,7 +249,7 @@ fn propose(arguments: &Arguments, panel: &Panel, dimension: usize, path: &Path) 
         arguments.epsilon,
         arguments.rounds
     );
-    std::fs::write(path, presets::documented(&plan, &heading))?;
+    std::fs::write(path, plan.to_documented_toml(&heading))?;
     println!("{}", size_advice(&plan, u32::try_from(dimension)?));
     println!("plan: {}", path.display());
     Ok(())

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use forecastle_crypto::dp::{
     plan::{Day, PlanError, PrivacyPlan},
+    planner::Refused,
     unit::PrivacyUnit,
 };
 
@@ -20,42 +21,6 @@ const SHIPPED: [(&str, &str); 6] = [
     ("online-retail-series-8", include_str!("../plans/online-retail-series-8.toml")),
     ("olist-seller-series-8", include_str!("../plans/olist-seller-series-8.toml")),
     ("olist-category-series-8", include_str!("../plans/olist-category-series-8.toml")),
-];
-
-/// What each field of a plan says, for plans that are written to be read.
-const COMMENTS: [(&str, &str); 29] = [
-    ("version", "Version of the format."),
-    ("unit", "Whom the guarantee protects: a series (or a customer) of one merchant."),
-    ("delta", "δ of the guarantee."),
-    ("epsilon-cap", "The whole schedule may cost at most this ε, against the server with the assumed colluders."),
-    (
-        "order-lines",
-        "K: order lines that one customer may contribute. Without a meaning under the series unit, as L and Q.",
-    ),
-    ("series", "L: series that one customer may touch."),
-    ("units", "Q: units of one customer over all its lines."),
-    ("clip", "C: the gradient of each series is clipped to this Euclidean norm."),
-    ("noise-multiplier", "σ: standard deviation of the noise in the sum, as a multiple of C. Smaller breaks the cap."),
-    ("sampling-rate", "q: the probability with which each series enters a round."),
-    ("windows-per-series", "Windows of a sampled series that are averaged before the one clip."),
-    ("assumed-series", "Public assumption on the number of series of the federation; q times it divides the sum."),
-    ("series-per-merchant-max", "The most series of one merchant that take part."),
-    ("count", "T: rounds."),
-    ("cohort-max", "n: the most merchants in one round."),
-    ("survivors-min", "m: the fewest survivors. A simulation adds the noise shares of all n, a little more than σ."),
-    ("colluders-assumed", "n_C: the shares of m − n_C merchants make σ."),
-    ("period-start", "First day of training. Informational in a simulation, which cuts the data at its windows."),
-    ("period-end", "Last day of training, before the first window."),
-    ("submit-after-ms", "Pace of a real round, here and in the next field; without a meaning in a simulation."),
-    ("units-per-clip", "s: grid units per C. So fine that rounding costs less than one per cent of σ."),
-    ("bits", "b: bits of a coordinate; a sum of the run wraps around with probability 2⁻⁴⁰ at most."),
-    ("rule", "Rule of the server's step (post-processing: it costs no privacy)."),
-    ("learning-rate", "Step size at the first round."),
-    ("beta1", "Decay of the first moment."),
-    ("beta2", "Decay of the second moment."),
-    ("epsilon", "Added to the root of the second moment."),
-    ("cosine", "Step size follows half a cosine to zero."),
-    ("averaging", "Decay of the average of the weights that the last round publishes."),
 ];
 
 /// Why there is no such plan.
@@ -84,6 +49,14 @@ pub enum PresetError {
         name: String,
         /// Why.
         source: PlanError,
+    },
+    /// No plan fits the task.
+    #[error("task {name}: {source}")]
+    Refused {
+        /// Which task.
+        name: String,
+        /// Why.
+        source: Refused,
     },
     /// A task too large or too small for a plan.
     #[error("the task's {what} ({found}) fits no plan; at most {most} do")]
@@ -154,19 +127,7 @@ pub fn for_panel(panel: &Panel, dimension: usize, rounds: u32, epsilon: f64) -> 
         delta: 1e-6,
         period_start: day(begun)?,
         period_end: day(last)?,
+        simulation: true,
     })
-    .map_err(|source| PresetError::Plan { name: panel.task.name.clone(), source })
-}
-
-/// The plan's file with a line on what each field says.
-pub fn documented(plan: &PrivacyPlan, heading: &str) -> String {
-    let mut text: String = heading.lines().map(|line| format!("# {line}\n")).collect();
-    for line in plan.to_toml().lines() {
-        let key = line.split('=').next().unwrap_or("").trim();
-        if let Some((_, comment)) = COMMENTS.iter().find(|(name, _)| *name == key) {
-            text += &format!("# {comment}\n");
-        }
-        text += &format!("{line}\n");
-    }
-    text
+    .map_err(|source| PresetError::Refused { name: panel.task.name.clone(), source })
 }

@@ -225,14 +225,6 @@ fn shipped_plans_are_consistent_and_keep_their_epsilon() {
 }
 
 #[test]
-fn a_documented_plan_reads_back_as_itself() {
-    let plan = presets::for_panel(&panel(), 384, 10, 8.0).unwrap();
-    let text = presets::documented(&plan, "two\nlines");
-    assert!(text.starts_with("# two\n# lines\n"));
-    assert_eq!(PrivacyPlan::parse(text.as_bytes()).unwrap(), plan);
-}
-
-#[test]
 fn an_unknown_plan_names_those_there_are() {
     let error = presets::resolve("restaurant").unwrap_err().to_string();
     assert!(error.contains("restaurants-series-8"), "{error}");
