@@ -197,7 +197,7 @@ pub fn percent(share: f64) -> String {
         p if p > 99.99 => "more than 99.99 %".into(),
         p if p > 99.0 => format!("{:.2} %", up(100.0 * p) / 100.0),
         p if p > 9.9 => format!("{:.0} %", up(p)),
-        p => format!("{:.1} %", up(10.0 * p) / 10.0),
+        p => format!("{} %", up(10.0 * p) / 10.0),
     }
 }
 
@@ -266,7 +266,8 @@ mod tests {
         assert_eq!(to_one(f64::INFINITY), "more than a million");
         assert_eq!(percent(0.99999), "more than 99.99 %");
         assert_eq!(percent(0.364), "37 %");
-        assert_eq!(percent(0.05), "5.0 %");
+        assert_eq!(percent(0.05), "5 %");
+        assert_eq!(percent(0.0312), "3.2 %");
         assert_eq!(percent(1.0), "100 %");
     }
 

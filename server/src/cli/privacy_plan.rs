@@ -147,13 +147,13 @@ impl PrivacyPlan {
     }
 
     fn request(&self) -> Result<Request, Box<dyn std::error::Error + Send + Sync>> {
-        let dimension = match (&self.model, self.parameters) {
+        let (dimension, model_bytes) = match (&self.model, self.parameters) {
             (Some(path), _) => {
                 let bytes = fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
                 let model = ModelSnapshot::from_bytes(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
-                u32::try_from(model.manifest.layout.federated_len())?
+                (u32::try_from(model.manifest.layout.federated_len())?, Some(bytes.len() as u64))
             }
-            (None, Some(given)) => given,
+            (None, Some(given)) => (given, None),
             (None, None) => return Err("name the model with --model, or give --parameters".into()),
         };
         let name = self
@@ -163,6 +163,7 @@ impl PrivacyPlan {
         Ok(Request {
             name,
             unit: self.unit,
+            model_bytes,
             epsilon: self.epsilon,
             delta: self.delta,
             series_per_merchant_max: self
@@ -228,18 +229,19 @@ fn text(answer: &Answer, out: Option<&PathBuf>) -> String {
     ));
     line(format_args!("\nWhat else could be asked for (the first line is this plan)"));
     line(format_args!(
-        "  rounds  q       ε       σ         signal/noise  series for {SIGNAL_NEEDED}  sent over the run"
+        "  rounds  q       ε       σ         signal/noise  series for {SIGNAL_NEEDED}  sent / received over the run"
     ));
     for row in &answer.alternatives {
         line(format_args!(
-            "  {:<6}  {:<6}  {:<6}  {:<8.3}  {:<12.2}  {:<12}  {}",
+            "  {:<6}  {:<6}  {:<6}  {:<8.3}  {:<12.2}  {:<12}  {} / {}",
             row.rounds,
             short(row.sampling_rate),
             short(row.epsilon),
             row.noise_multiplier,
             row.signal_to_noise,
             row.series_needed.map_or_else(|| "-".into(), |series| series.to_string()),
-            bytes(row.up)
+            bytes(row.up),
+            bytes(row.down)
         ));
     }
     line(format_args!("\nWhat tolerating drop-outs and colluders costs, at the same ε (the first line is this plan)"));

@@ -74,22 +74,22 @@ fn observers(plan: &PrivacyPlan, dimension: u32, rounds: u32) -> Result<[Observe
 
 /// The three rows as a table, and how to read them.
 fn print_observers(observers: &[Observer], plan: &PrivacyPlan) {
-    say!(
-        "  who looks                                             ε          odds at most  right guesses  detected"
-    );
+    let heads = ["who looks", "ε", "by RDP", "odds at most", "right guesses"];
+    say!("  {:50}  {:<9}  {:<9}  {:<23}  {:<13}  detected", heads[0], heads[1], heads[2], heads[3], heads[4]);
     for Observer { who, exposure } in observers {
         match exposure {
             Some(e) => {
                 let odds = format!("{} : 1", odds::to_one(e.odds));
                 let (right, detected) = (odds::percent(e.right_guesses), odds::percent(e.detection_rate));
-                say!("  {who:52}  {:<9.4}  {odds:<12}  {right:<13}  {detected}", e.spent.epsilon);
+                let second = e.spent.epsilon_rdp.map_or_else(|| "none".to_owned(), |epsilon| format!("{epsilon:.4}"));
+                say!("  {who:50}  {:<9.4}  {second:<9}  {odds:<23}  {right:<13}  {detected}", e.spent.epsilon);
             }
-            None => say!("  {who:52}  no bound: hardly any noise is left"),
+            None => say!("  {who:50}  no bound: hardly any noise is left"),
         }
     }
     let unit = plan.privacy.unit;
     say!(
-        "\n  ε at δ = {:e}. `odds`: who thought it as likely as not that a given {unit} is in the data, and has seen\n  \
+        "\n  ε at δ = {:e}; the second opinion by RDP is looser. `odds`: who thought it as likely as not that a given {unit} is in the data, and has seen\n  \
          everything, may come to hold these odds at most, but for a chance of δ. `right guesses` and `detected` are what\n  \
          the best test can reach: from even odds, and with {} false alarms.",
         plan.privacy.delta,

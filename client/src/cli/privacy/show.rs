@@ -56,7 +56,7 @@ pub(super) fn print_balances(balances: &[Balance]) {
         say!("Nothing is reserved and nothing was spent.");
         return;
     }
-    say!("  unit      data period              δ       cap      reserved  spent    remaining  rounds");
+    say!("  unit      data period             δ       cap      reserved  spent    remaining  rounds charged");
     for b in balances {
         say!(
             "  {:<8}  {}..{}  {:<6}  {:<7}  {:<8.4}  {:<7.4}  {:<9.4}  {} of {}{}",

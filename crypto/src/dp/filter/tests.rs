@@ -103,7 +103,7 @@ fn a_reservation_counts_in_full_before_the_first_round_and_charges_draw_on_it() 
         assert_eq!(now.spent, admission.epsilon_after);
         assert!((now.remaining - (8.0 - whole)).abs() < 1e-12);
     }
-    assert_eq!(balance(&[reserved.clone()], &charges).spent, whole);
+    assert_eq!(balance(std::slice::from_ref(&reserved), &charges).spent, whole);
     let refused = Budget::new(OWN, std::slice::from_ref(&reserved), &charges)
         .admit(&charge(&reserved, 21), &MerchantPolicy::default());
     assert!(matches!(refused, Err(Refusal::ScheduleUsed { planned: 20 })), "{refused:?}");

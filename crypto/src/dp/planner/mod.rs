@@ -65,6 +65,8 @@ pub struct Request {
     pub series_per_merchant_max: u32,
     /// d: privately trained parameters.
     pub dimension: u32,
+    /// Bytes of the model's file, where it is known: every round's model is downloaded whole.
+    pub model_bytes: Option<u64>,
     /// Merchants that may vanish in a round; `None`: one in six, as far as thresholds allow.
     pub drop_outs: Option<u32>,
     /// Merchants that may collude with the server; `None`: one in ten, at least one.
@@ -107,6 +109,7 @@ impl Request {
             assumed_series: merchants.saturating_mul(series_per_merchant),
             series_per_merchant_max: series_per_merchant.saturating_mul(2),
             dimension,
+            model_bytes: None,
             drop_outs: None,
             colluders: None,
             rounds: None,
@@ -178,7 +181,7 @@ pub fn propose(request: &Request) -> Result<Proposal, Refused> {
         epsilon: plan.epsilon_rows(dimension, plan.rounds.count)?,
         signal_to_noise: signal,
         series_needed: needed,
-        traffic: Traffic::of(&plan, dimension)?,
+        traffic: Traffic::of(&plan, dimension, request.model_bytes)?,
         choices: explain::choices(request, &plan, signal)?,
         notes: explain::notes(&plan, signal),
         not_runnable: plan.runnable().err().map(|e| e.to_string()),
@@ -194,7 +197,7 @@ pub fn propose(request: &Request) -> Result<Proposal, Refused> {
 /// [`Refused`] where not even the request itself can be planned.
 pub fn alternatives(request: &Request, proposal: &Proposal) -> Result<Vec<Alternative>, Refused> {
     let (rounds, rate) = (proposal.plan.rounds.count, proposal.plan.step.sampling_rate);
-    let mut table = vec![Alternative::of(&proposal.plan, request.dimension)?];
+    let mut table = vec![Alternative::of(&proposal.plan, request.dimension, request.model_bytes)?];
     let merchant = request.unit == PrivacyUnit::Merchant;
     let variations = [
         ((rounds / 2).max(1), rate, request.epsilon),
@@ -208,7 +211,7 @@ pub fn alternatives(request: &Request, proposal: &Proposal) -> Result<Vec<Altern
     for (rounds, rate, epsilon) in variations {
         let other = Request { rounds: Some(rounds), sampling_rate: Some(rate), epsilon, ..request.clone() };
         if let Ok(plan) = chosen(&other) {
-            let row = Alternative::of(&plan, request.dimension)?;
+            let row = Alternative::of(&plan, request.dimension, request.model_bytes)?;
             if !table.contains(&row) {
                 table.push(row);
             }

@@ -17,11 +17,13 @@ pub const SIGNAL_NEEDED: f64 = 3.0;
 
 /// Bytes of a sealed pair of key shares, with the number of whom it is for.
 const SHARES_BYTES: u64 = 83;
-/// Bytes of a signed charge, roughly: one line of JSON.
-const CHARGE_BYTES: u64 = 1_700;
-/// Bytes that a merchant takes up in a round's offer, roughly.
-const ROSTER_BYTES: u64 = 700;
-/// Bytes of a parameter in a model file.
+/// Bytes of a signed charge in the log, for names of some length (1,105 with names of two letters).
+const CHARGE_BYTES: u64 = 1_130;
+/// Bytes of a round's end in the log, and of each merchant in it (1,554 with four).
+const CLOSED_BYTES: (u64, u64) = (960, 160);
+/// Bytes that a merchant takes up in a round's offer: name, keys and signature in JSON.
+const ROSTER_BYTES: u64 = 500;
+/// Bytes of a parameter, where the model file is not known.
 const PARAMETER_BYTES: u64 = 4;
 
 /// Length that the sum of all contributions of a run could reach, were they all alike, over the length of its noise.
@@ -59,23 +61,26 @@ pub struct Traffic {
     pub update: u64,
     /// Everything sent.
     pub up: u64,
-    /// Everything received: offer, key shares, what is new in the log, and the model's private part.
+    /// Everything received: offer, key shares, what is new in the log, and the whole model.
     pub down: u64,
 }
 
 impl Traffic {
-    /// Of a plan for `dimension` parameters.
+    /// Of a plan for `dimension` parameters in a model file of `model_bytes`; `None`: as if it held nothing else.
     ///
     /// # Errors
     /// Where the grid does not fit the dimension.
-    pub fn of(plan: &PrivacyPlan, dimension: u32) -> Result<Self, PlanError> {
+    pub fn of(plan: &PrivacyPlan, dimension: u32, model_bytes: Option<u64>) -> Result<Self, PlanError> {
         let update = plan.grid(dimension)?.packed_len() as u64;
         let merchants = u64::from(plan.rounds.cohort_max);
         let shares = (merchants - 1) * SHARES_BYTES;
         Ok(Self {
             update,
             up: update + shares + CHARGE_BYTES,
-            down: shares + merchants * (ROSTER_BYTES + CHARGE_BYTES) + u64::from(dimension) * PARAMETER_BYTES,
+            down: shares
+                + merchants * (ROSTER_BYTES + CHARGE_BYTES + CLOSED_BYTES.1)
+                + CLOSED_BYTES.0
+                + model_bytes.unwrap_or(u64::from(dimension) * PARAMETER_BYTES),
         })
     }
 }
@@ -98,6 +103,8 @@ pub struct Alternative {
     pub series_needed: Option<u64>,
     /// Bytes that a merchant sends over the run.
     pub up: u64,
+    /// Bytes that it receives.
+    pub down: u64,
     /// Seconds that the run takes at least, waiting for the fixed time of submission alone.
     pub seconds_min: u64,
 }
@@ -107,8 +114,9 @@ impl Alternative {
     ///
     /// # Errors
     /// As [`Traffic::of`].
-    pub fn of(plan: &PrivacyPlan, dimension: u32) -> Result<Self, PlanError> {
+    pub fn of(plan: &PrivacyPlan, dimension: u32, model_bytes: Option<u64>) -> Result<Self, PlanError> {
         let rounds = u64::from(plan.rounds.count);
+        let traffic = Traffic::of(plan, dimension, model_bytes)?;
         Ok(Self {
             rounds: plan.rounds.count,
             sampling_rate: plan.step.sampling_rate,
@@ -116,7 +124,8 @@ impl Alternative {
             noise_multiplier: plan.step.noise_multiplier,
             signal_to_noise: signal_to_noise(plan, dimension),
             series_needed: series_needed(plan, dimension),
-            up: rounds * Traffic::of(plan, dimension)?.up,
+            up: rounds * traffic.up,
+            down: rounds * traffic.down,
             seconds_min: (rounds * plan.rounds.submit_after_ms).div_ceil(1000),
         })
     }
