@@ -222,7 +222,11 @@ fn print(answer: &Answer, assumed: bool) {
     say!("Plan `{}`{of}", plan.name);
     say!(
         "  {} rounds over the data of {}..{}, at least {} merchants in every sum, {} assumed to collude",
-        rounds.count, rounds.period_start, rounds.period_end, rounds.survivors_min, rounds.colluders_assumed
+        rounds.count,
+        rounds.period_start,
+        rounds.period_end,
+        rounds.survivors_min,
+        rounds.colluders_assumed
     );
     say!("  ε at most {} at δ = {:e}, for one {}", privacy.epsilon_cap, privacy.delta, privacy.unit);
     let model = if assumed { ", assumed (--parameters)" } else { "" };
@@ -235,7 +239,9 @@ fn print(answer: &Answer, assumed: bool) {
     if privacy.unit == PrivacyUnit::Customer {
         say!(
             "  of each customer, in every step, at most {} order lines over {} products, {} units",
-            plan.bounds.order_lines, plan.bounds.series, plan.bounds.units
+            plan.bounds.order_lines,
+            plan.bounds.series,
+            plan.bounds.units
         );
     }
     match &answer.contribution_bounds {

@@ -37,10 +37,7 @@ pub(super) fn run(home: &Home, format: Format) -> Outcome {
             "log_entries": log.size(),
         }));
     }
-    say!(
-        "{} in `{}`: {count} of {} rounds charged\n",
-        membership.merchant, membership.federation, plan.rounds.count
-    );
+    say!("{} in `{}`: {count} of {} rounds charged\n", membership.merchant, membership.federation, plan.rounds.count);
     print_balances(&balances);
     if let Some(rows) = rows {
         say!("\nWhat the {count} rounds charged so far let an observer find out:\n");
