@@ -4,10 +4,11 @@
 //! a result cannot be tight (little noise, a great many steps) it is larger, never smaller.
 //!
 //! Releases without sub-sampling are merged into one Gaussian and, alone, counted in closed form
-//! ([`super::gaussian`]). Anything else is discretised ([`super::pld`]) and composed ([`super::convolution`]) twice:
-//! every release in the order (with the unit, without it), and every release in the other order. The larger ε holds
-//! for both neighbours. Orders are never mixed inside one composition, because the data set that holds the unit holds
-//! it in every step.
+//! ([`super::gaussian`]). Anything else that has a dominating pair is discretised ([`super::pld`]) and composed
+//! ([`super::convolution`]) twice: every release in the order (with the unit, without it), and every release in the other
+//! order. The larger ε holds for both neighbours. Orders are never mixed inside one composition, because the data set
+//! that holds the unit holds it in every step. Releases of which only Rényi divergences are known ([`super::rdp`]) make
+//! the whole composition rest on those; [`basis`] says so.
 //!
 //! Left out on purpose: deciding what may be spent ([`super::filter`]), and adaptively chosen *parameters*, for which a
 //! fixed schedule or a filter is needed.
@@ -21,7 +22,11 @@ use super::{
 };
 
 /// The most different releases (equal ones are merged) in one event.
-pub const DISTINCT_MAX: usize = 256;
+pub const DISTINCT_MAX: usize = 4096;
+/// δ at the end of a [`profile`].
+pub const PROFILE_DELTA: f64 = 1e-12;
+/// Into how many equal parts a [`profile`] divides its range of ε.
+const PROFILE_INTERVALS: u32 = 40;
 /// How close to the least possible noise [`noise_multiplier_for`] comes, relatively.
 const NOISE_TOLERANCE: f64 = 1e-6;
 
@@ -32,6 +37,27 @@ pub struct Spent {
     pub epsilon: f64,
     /// Upper bound on ε from Rényi divergences, looser and computed independently; `None` where no order was feasible.
     pub epsilon_rdp: Option<f64>,
+}
+
+/// One point of a privacy profile.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProfilePoint {
+    /// ε.
+    pub epsilon: f64,
+    /// Upper bound on δ(ε).
+    pub delta: f64,
+}
+
+/// What an event's ε rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// A formula, exact but for rounding.
+    ClosedForm,
+    /// Privacy loss distributions.
+    LossDistribution,
+    /// Rényi divergences: nothing better is known of some release, so both figures are the same.
+    Renyi,
 }
 
 /// Why an event was not counted.
@@ -88,7 +114,68 @@ pub fn delta(event: &DpEvent, epsilon: f64) -> Result<f64, AccountingError> {
     if !(epsilon >= 0.0 && epsilon.is_finite()) {
         return Err(AccountingError::Epsilon(epsilon));
     }
-    Releases::of(event)?.delta(epsilon)
+    Ok(Releases::of(event)?.deltas(&[epsilon])?[0])
+}
+
+/// What an event's ε rests on.
+///
+/// # Errors
+/// As [`epsilon`], for malformed events.
+pub fn basis(event: &DpEvent) -> Result<Basis, AccountingError> {
+    Ok(Releases::of(event)?.basis())
+}
+
+/// The whole privacy profile: upper bounds on δ at rising ε, from 0 to where δ is [`PROFILE_DELTA`] at most.
+///
+/// δ never rises, and as a function of e^ε it is convex, as every true profile is: points above the chord of
+/// their neighbours are lowered to it, which a true convex profile below those neighbours justifies. So linear
+/// interpolation in e^ε between two points is sound too.
+///
+/// # Errors
+/// As [`epsilon`].
+pub fn profile(event: &DpEvent) -> Result<Vec<ProfilePoint>, AccountingError> {
+    let releases = Releases::of(event)?;
+    let greatest = releases.epsilon(PROFILE_DELTA)?;
+    if greatest == 0.0 {
+        return Ok(vec![ProfilePoint { epsilon: 0.0, delta: releases.deltas(&[0.0])?[0] }]);
+    }
+    let epsilons: Vec<f64> =
+        (0..=PROFILE_INTERVALS).map(|k| greatest * f64::from(k) / f64::from(PROFILE_INTERVALS)).collect();
+    let mut deltas = releases.deltas(&epsilons)?;
+    // The last was found as an ε for this δ; asking back may give a hair more.
+    if let Some(last) = deltas.last_mut() {
+        *last = last.min(PROFILE_DELTA);
+    }
+    lower_to_convex(&epsilons, &mut deltas);
+    Ok(epsilons.into_iter().zip(deltas).map(|(epsilon, delta)| ProfilePoint { epsilon, delta }).collect())
+}
+
+/// Makes δ non-increasing and convex in e^ε, never raising it.
+fn lower_to_convex(epsilons: &[f64], deltas: &mut [f64]) {
+    for k in 1..deltas.len() {
+        deltas[k] = deltas[k].min(deltas[k - 1]);
+    }
+    // e^{ε − ε_max}, so that nothing overflows.
+    let greatest = epsilons.last().copied().unwrap_or(0.0);
+    let at: Vec<f64> = epsilons.iter().map(|epsilon| (epsilon - greatest).exp()).collect();
+    let chord = |a: usize, b: usize, k: usize, deltas: &[f64]| {
+        let share = if at[b] > at[a] { (at[k] - at[a]) / (at[b] - at[a]) } else { 0.0 };
+        deltas[a] + (deltas[b] - deltas[a]) * share
+    };
+    let mut corners: Vec<usize> = Vec::new();
+    for k in 0..deltas.len() {
+        while let [.., a, b] = corners[..]
+            && deltas[b] >= chord(a, k, b, deltas)
+        {
+            corners.pop();
+        }
+        corners.push(k);
+    }
+    for pair in corners.windows(2) {
+        for k in pair[0] + 1..pair[1] {
+            deltas[k] = deltas[k].min(chord(pair[0], pair[1], k, deltas) * (1.0 + 1e-12));
+        }
+    }
 }
 
 /// The least σ for which `event_of(σ)` costs at most `target_epsilon` at `delta`, to a relative 1e-6; at the σ that is
@@ -109,7 +196,7 @@ pub fn noise_multiplier_for(
     }
     // ln ε(σ) − ln target, kept finite, as a function of ln σ.
     let excess = |ln_sigma: f64| -> Result<f64, AccountingError> {
-        let spent = match Releases::of(&event_of(ln_sigma.exp()))?.epsilon(delta) {
+        let spent = match Releases::of(&event_of(ln_sigma.exp())).and_then(|releases| releases.epsilon(delta)) {
             Err(AccountingError::TooLittleNoise) => f64::INFINITY,
             other => other?,
         };
@@ -171,12 +258,17 @@ fn check_delta(delta: f64) -> Result<(), AccountingError> {
 mod tests {
     use super::*;
     use crate::dp::{
+        event::NoiseDraw,
         gaussian,
         mixture::MixturePair,
+        pair::LossPair,
+        pld::Tails,
         releases::on_grid,
         unit::{NeighboringRelation, PrivacyUnit},
     };
     use proptest::prelude::*;
+
+    const TAILS: Tails = Tails { bottom: 1e-22, top: 1e-22 };
 
     fn gaussian_mu(mu: f64) -> DpEvent {
         DpEvent::Gaussian { noise_multiplier: 1.0 / mu }
@@ -184,7 +276,10 @@ mod tests {
 
     /// Gaussians counted through the grid instead of in closed form.
     fn through_the_grid(mu: f64, count: u64, delta: f64) -> f64 {
-        on_grid(&[(MixturePair::gaussian(mu), count)], 1e-25, &|composition| composition.epsilon(delta)).unwrap()
+        on_grid(&[(LossPair::Mixture(MixturePair::gaussian(mu)), count)], TAILS, &|composition| {
+            Ok(vec![composition.epsilon(delta)?])
+        })
+        .unwrap()[0]
     }
 
     #[test]
@@ -262,8 +357,8 @@ mod tests {
         {
             let worst = [MixturePair::removal, MixturePair::addition]
                 .map(|order| {
-                    let pairs = [(order(touched, q, sigma, 1e-22), steps)];
-                    on_grid(&pairs, 1e-22, &|composition| composition.epsilon(1e-6)).unwrap()
+                    let pairs = [(LossPair::Mixture(order(touched, q, sigma, 1e-22)), steps)];
+                    on_grid(&pairs, TAILS, &|composition| Ok(vec![composition.epsilon(1e-6)?])).unwrap()[0]
                 })
                 .into_iter()
                 .fold(0.0, f64::max);
@@ -321,6 +416,260 @@ mod tests {
         let sigma = noise_multiplier_for(4.0, 1e-6, event).unwrap();
         assert!(epsilon(&event(sigma), 1e-6).unwrap().epsilon <= 4.0);
         assert!(epsilon(&event(sigma * (1.0 - 1e-4)), 1e-6).unwrap().epsilon > 4.0);
+    }
+
+    fn laplace(mu: f64) -> DpEvent {
+        DpEvent::Laplace { noise_multiplier: 1.0 / mu }
+    }
+
+    fn integers(noise_units: f64, shares: u32, sensitivity_units: f64, dimension: u32) -> DpEvent {
+        DpEvent::DiscreteGaussian { noise_units, shares, sensitivity_units, dimension }
+    }
+
+    /// E over the loss of one Laplace release of ratio `mu` of `rest(ε − loss)`: composition with anything whose
+    /// profile is known for all real ε.
+    fn beside_laplace(mu: f64, epsilon: f64, rest: impl Fn(f64) -> f64) -> f64 {
+        let nodes = 40_000;
+        let width = 2.0 * mu / f64::from(nodes);
+        let between: f64 = (0..nodes)
+            .map(|k| (f64::from(k) + 0.5) * width - mu)
+            .map(|loss| 0.25 * (0.5 * (loss - mu)).exp() * width * rest(epsilon - loss))
+            .sum();
+        between + 0.5 * rest(epsilon - mu) + 0.5 * (-mu).exp() * rest(epsilon + mu)
+    }
+
+    #[test]
+    fn laplace_alone_is_exact() {
+        for (mu, delta) in [(0.5_f64, 1e-6_f64), (3.0, 1e-2), (200.0, 1e-12)] {
+            let spent = epsilon(&laplace(mu), delta).unwrap();
+            assert!((spent.epsilon / (mu + 2.0 * (-delta).ln_1p()) - 1.0).abs() < 1e-10);
+            assert!(spent.epsilon_rdp.unwrap() >= spent.epsilon);
+            assert_eq!(basis(&laplace(mu)).unwrap(), Basis::ClosedForm);
+        }
+        // A probability of at least δ = 1/2 may be excluded altogether.
+        assert_eq!(epsilon(&laplace(0.5), 0.6).unwrap().epsilon, 0.0);
+    }
+
+    #[test]
+    fn sums_on_vectors_cost_hardly_more_than_the_gaussian_and_coarse_ones_what_is_proven() {
+        let fine = epsilon(&integers(40.0, 9, 60.0, 1000).times(50), 1e-6).unwrap();
+        let gaussian = epsilon(&gaussian_mu(0.5).times(50), 1e-6).unwrap();
+        assert!(fine.epsilon > gaussian.epsilon && fine.epsilon < gaussian.epsilon * 1.001, "{fine:?} {gaussian:?}");
+        // A share of half a unit: integers show, and only the concentrated bound is left.
+        let coarse = epsilon(&integers(0.5, 1, 1.0, 1000), 1e-6).unwrap();
+        let concentrated = epsilon(&DpEvent::Concentrated { rho: 2.0 }, 1e-6).unwrap();
+        assert!(coarse.epsilon >= concentrated.epsilon && coarse.epsilon < concentrated.epsilon * 1.01);
+    }
+
+    #[test]
+    fn one_wide_integer_costs_what_a_real_number_costs() {
+        for event in [
+            integers(200.0, 1, 100.0, 1),
+            DpEvent::Skellam { variance_units: 40_000.0, sensitivity_units: 100.0, dimension: 1 },
+        ] {
+            let (ours, real) =
+                (epsilon(&event.times(10), 1e-6).unwrap(), epsilon(&gaussian_mu(0.5).times(10), 1e-6).unwrap());
+            assert!((ours.epsilon / real.epsilon - 1.0).abs() < 2e-3, "{ours:?} {real:?}");
+        }
+        // A change of less than a unit is none.
+        assert_eq!(epsilon(&integers(1.0, 1, 0.9, 1), 1e-6).unwrap().epsilon, 0.0);
+    }
+
+    #[test]
+    fn a_vector_with_skellam_noise_rests_on_renyi_divergences_and_says_so() {
+        let event = DpEvent::Skellam { variance_units: 1e6, sensitivity_units: 500.0, dimension: 1000 };
+        assert_eq!(basis(&event).unwrap(), Basis::Renyi);
+        let spent = epsilon(&event, 1e-6).unwrap();
+        assert_eq!(Some(spent.epsilon), spent.epsilon_rdp);
+        // Beside it, everything else rests on them too.
+        let mixed = DpEvent::Composed { events: vec![event, gaussian_mu(0.5)] };
+        assert_eq!(basis(&mixed).unwrap(), Basis::Renyi);
+        let both = epsilon(&mixed, 1e-6).unwrap().epsilon;
+        assert!(both > spent.epsilon && delta(&mixed, both).unwrap() <= 1e-6 * (1.0 + 1e-9));
+    }
+
+    #[test]
+    fn a_ratio_is_charged_to_both_epsilon_and_delta() {
+        let event = DpEvent::WithinRatio { event: Box::new(gaussian_mu(1.0).times(4)), log_ratio: 0.01 }.times(3);
+        let charged = epsilon(&event, 1e-6).unwrap();
+        let plain = epsilon(&gaussian_mu(1.0).times(12), 1e-6 * (-0.03_f64).exp()).unwrap();
+        assert!((charged.epsilon - plain.epsilon - 0.06).abs() < 1e-9, "{charged:?} {plain:?}");
+        assert!(charged.epsilon_rdp.unwrap() >= charged.epsilon);
+        assert!((delta(&event, charged.epsilon).unwrap() / 1e-6 - 1.0).abs() < 1e-6);
+        assert_eq!(delta(&event, 0.05).unwrap(), 1.0, "below 2Λ nothing is proven");
+    }
+
+    #[test]
+    fn integer_steps_cost_a_little_more_than_real_ones() {
+        let noise = crate::dp::integer::IntegerNoise::new(160_000.0, 9, 400).unwrap();
+        // 1200 units of noise, 150 units on either side: σ = 8.
+        let on_integers = DpEvent::integer_step(PrivacyUnit::Customer, 0.25, 2, 150.0, &noise).unwrap().times(40);
+        let real = DpEvent::step(PrivacyUnit::Customer, 0.25, 2, 8.0).unwrap().times(40);
+        let (ours, real) = (epsilon(&on_integers, 1e-6).unwrap(), epsilon(&real, 1e-6).unwrap());
+        assert!(ours.epsilon > real.epsilon && ours.epsilon < real.epsilon * (1.0 + 1e-4), "{ours:?} {real:?}");
+    }
+
+    #[test]
+    fn a_person_at_several_merchants_costs_more_and_shared_noise_costs_most() {
+        let cost = |event: DpEvent| epsilon(&event.times(40), 1e-6).unwrap().epsilon;
+        let person = |m, draw| cost(DpEvent::person_step(m, draw, 0.1, 2, 8.0).unwrap());
+        let alone = cost(DpEvent::step(PrivacyUnit::Customer, 0.1, 2, 8.0).unwrap());
+        assert_eq!(person(1, NoiseDraw::Shared), alone);
+        assert_eq!(person(1, NoiseDraw::PerMerchant), alone);
+        assert!(person(3, NoiseDraw::PerMerchant) > alone);
+        assert!(person(3, NoiseDraw::Shared) > person(3, NoiseDraw::PerMerchant));
+        assert!(DpEvent::person_step(0, NoiseDraw::Shared, 0.1, 2, 8.0).is_err());
+        assert!(DpEvent::person_step(u32::MAX, NoiseDraw::Shared, 0.1, 2, 8.0).is_err());
+    }
+
+    #[test]
+    fn shuffling_is_not_accounted_as_poisson_sampling() {
+        // Ten epochs of a hundred batches: 1,000 steps at q = 0.01.
+        let shuffled = epsilon(&DpEvent::ShuffledEpoch { noise_multiplier: 1.0 }.times(10), 1e-5).unwrap();
+        assert!((shuffled.epsilon / gaussian::epsilon(2.0 * 10_f64.sqrt(), 1e-5) - 1.0).abs() < 1e-9);
+        let poisson = DpEvent::PoissonSubsampledGaussian {
+            sampling_rate: 0.01,
+            noise_multiplier: 1.0,
+            relation: NeighboringRelation::Replace,
+        };
+        assert!(shuffled.epsilon > 5.0 * epsilon(&poisson.times(1000), 1e-5).unwrap().epsilon);
+        let fixed = DpEvent::FixedSizeSubsampledGaussian { population: 1000, batch: 10, noise_multiplier: 1.0 };
+        let fixed = epsilon(&fixed.times(1000), 1e-5).unwrap();
+        assert!(fixed.epsilon > epsilon(&poisson_of_replacement(), 1e-5).unwrap().epsilon);
+    }
+
+    fn poisson_of_replacement() -> DpEvent {
+        DpEvent::PoissonSubsampledGaussian {
+            sampling_rate: 0.01,
+            noise_multiplier: 1.0,
+            relation: NeighboringRelation::Replace,
+        }
+        .times(1000)
+    }
+
+    #[test]
+    fn profiles_are_convex_monotone_and_no_lower_than_their_points() {
+        for event in [
+            DpEvent::step(PrivacyUnit::Series, 0.01, 1, 1.0).unwrap().times(1000),
+            DpEvent::step(PrivacyUnit::Customer, 0.05, 3, 8.0).unwrap().times(200),
+            gaussian_mu(30.0),
+            laplace(2.0).times(3),
+            DpEvent::Concentrated { rho: 0.3 },
+            integers(2.0, 1, 1.0, 1).times(5),
+        ] {
+            let points = profile(&event).unwrap();
+            assert!(points[0].epsilon == 0.0 && points.last().unwrap().delta <= PROFILE_DELTA);
+            for pair in points.windows(2) {
+                assert!(pair[0].epsilon < pair[1].epsilon && pair[0].delta >= pair[1].delta, "{event:?} {pair:?}");
+            }
+            for three in points.windows(3) {
+                let at = |k: usize| (three[k].epsilon - three[2].epsilon).exp();
+                let share = (at(1) - at(0)) / (at(2) - at(0));
+                let chord = three[0].delta + (three[2].delta - three[0].delta) * share;
+                assert!(three[1].delta <= chord * (1.0 + 1e-11), "{event:?} {three:?}");
+            }
+            for point in points.iter().step_by(7) {
+                let alone = delta(&event, point.epsilon).unwrap();
+                assert!(point.delta <= alone * (1.0 + 1e-3) + 1e-300, "{event:?} {point:?} {alone:e}");
+                assert!(point.delta >= alone * 0.98, "lowered by more than looseness explains: {point:?} {alone:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn tiny_delta_and_huge_epsilon_of_every_mechanism_are_finite_and_ordered() {
+        for event in [
+            laplace(4.0).times(100),
+            integers(0.5, 1, 2.0, 1).times(20),
+            DpEvent::Skellam { variance_units: 1.0, sensitivity_units: 3.0, dimension: 1 }.times(30),
+            DpEvent::GroupStep { sampling_rate: 0.2, touched: 6, noise_multiplier: 0.3 }.times(30),
+            DpEvent::ShuffledEpoch { noise_multiplier: 0.3 }.times(20),
+        ] {
+            let (small, tiny) = (epsilon(&event, 1e-6).unwrap(), epsilon(&event, 1e-12).unwrap());
+            assert!(tiny.epsilon > 100.0 && tiny.epsilon.is_finite(), "{event:?} {tiny:?}");
+            assert!(tiny.epsilon >= small.epsilon);
+            assert!(tiny.epsilon_rdp.is_none_or(|rdp| rdp >= tiny.epsilon * (1.0 - 1e-9)), "{event:?} {tiny:?}");
+            assert!(delta(&event, tiny.epsilon).unwrap() <= 1e-12 * (1.0 + 1e-3));
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_refused_by_name() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0] {
+            let refused = |event: DpEvent| match epsilon(&event, 1e-6) {
+                Err(AccountingError::Event(why)) => why.to_string(),
+                other => panic!("{event:?}: {other:?}"),
+            };
+            assert!(refused(DpEvent::Laplace { noise_multiplier: bad }).contains("noise multiplier"));
+            assert!(refused(DpEvent::ShuffledEpoch { noise_multiplier: bad }).contains("noise multiplier"));
+            assert!(refused(integers(bad, 1, 1.0, 1)).contains("noise"));
+            assert!(refused(integers(1.0, 1, bad, 1)).contains("sensitivity"));
+            assert!(refused(DpEvent::Concentrated { rho: bad }).contains("ρ"));
+            let group = DpEvent::GroupStep { sampling_rate: bad, touched: 2, noise_multiplier: 1.0 };
+            assert!(refused(group).contains("sampling rate"));
+            let skellam = |variance_units, sensitivity_units| DpEvent::Skellam {
+                variance_units,
+                sensitivity_units,
+                dimension: 2,
+            };
+            assert!(refused(skellam(bad, 1.0)).contains("noise"));
+            assert!(refused(skellam(1.0, bad)).contains("sensitivity"));
+            if bad != 0.0 {
+                let near = DpEvent::WithinRatio { event: Box::new(gaussian_mu(1.0)), log_ratio: bad };
+                assert!(refused(near).contains("ratio"));
+                assert!(matches!(delta(&gaussian_mu(1.0), bad), Err(AccountingError::Epsilon(_))));
+            }
+        }
+        let fixed = DpEvent::FixedSizeSubsampledGaussian { population: 10, batch: 11, noise_multiplier: 1.0 };
+        assert!(matches!(epsilon(&fixed, 1e-6), Err(AccountingError::Event(EventError::Batch { .. }))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn gaussians_beside_laplace_meet_their_integral(
+            mu in 0.05_f64..4.0, nu in 0.1_f64..3.0, count in 1_u64..40, at in 0.05_f64..1.0,
+        ) {
+            // One Laplace release and `count` Gaussians that make a ratio ν together.
+            let event = DpEvent::Composed {
+                events: vec![laplace(mu), gaussian_mu(nu / (count as f64).sqrt()).times(count)],
+            };
+            let target = at * (mu + 2.0 * nu);
+            let normal = |z: f64| 0.5 * libm::erfc(z * std::f64::consts::FRAC_1_SQRT_2);
+            let gauss = |e: f64| normal(e / nu - 0.5 * nu) - e.exp() * normal(e / nu + 0.5 * nu);
+            let truth = beside_laplace(mu, target, gauss);
+            let ours = delta(&event, target).unwrap();
+            prop_assert!(ours >= truth * (1.0 - 1e-6) - 1e-15, "{ours:e} < {truth:e}");
+            prop_assert!(ours <= truth * (1.0 + 1e-3) + 1e-13, "{ours:e} ≫ {truth:e}");
+        }
+
+        #[test]
+        fn two_laplace_releases_meet_their_integral(mu in 0.05_f64..4.0, at in 0.0_f64..0.99) {
+            let event = laplace(mu).times(2);
+            let one = |e: f64| {
+                if e <= -mu { -e.exp_m1() } else if e >= mu { 0.0 } else { -(0.5 * (e - mu)).exp_m1() }
+            };
+            let target = 2.0 * mu * at;
+            let truth = beside_laplace(mu, target, one);
+            let ours = delta(&event, target).unwrap();
+            prop_assert!(ours >= truth - 1e-7 && ours <= truth * (1.0 + 1e-3) + 1e-6, "{ours:e} {truth:e}");
+            prop_assert!(epsilon(&event, 1e-9).unwrap().epsilon <= 2.0 * mu * (1.0 + 1e-12) + 1e-3);
+        }
+
+        #[test]
+        fn renyi_divergences_never_claim_less_than_loss_distributions(
+            q in 0.005_f64..0.3, sigma in 0.8_f64..6.0, touched in 1_u32..5, steps in 1_u64..100, mu in 0.05_f64..1.0,
+            ln_delta in -28.0_f64..-7.0,
+        ) {
+            let event = DpEvent::Composed { events: vec![
+                DpEvent::GroupStep { sampling_rate: q, touched, noise_multiplier: sigma }.times(steps),
+                laplace(mu),
+                integers(3.0 * sigma, 1, 2.0, 1),
+                DpEvent::Skellam { variance_units: 9.0 * sigma, sensitivity_units: 1.0, dimension: 1 },
+            ] };
+            let spent = epsilon(&event, ln_delta.exp()).unwrap();
+            prop_assert!(spent.epsilon_rdp.is_none_or(|rdp| rdp >= spent.epsilon * (1.0 - 1e-6)), "{spent:?}");
+        }
     }
 
     proptest! {

@@ -8,17 +8,20 @@
 //!
 //! # What is charged
 //! * *FFT and powers.* An FFT of length N errs by at most e_F·‖x‖₂ in the 2-norm, e_F = 32·u·log₂N (Higham 2002,
-//!   theorem 24.2, with twiddle factors good to 13u). Spectra are at most 1 in magnitude, so raising them to powers
-//!   Tᵢ, multiplying and transforming back leaves ‖ĝ − g‖₂ ≤ E := Σᵢ Tᵢ(e_F + 8u)‖gᵢ‖₂ + 2e_F, times exp(Σ Tᵢ e_F √N)
-//!   because computed spectra may exceed 1 by e_F√N. By Cauchy–Schwarz the error of δ(ε) = Σ_{ℓ>ε} g(ℓ)e^{K−λℓ}(1 −
-//!   e^{ε−ℓ}) is at most E times the 2-norm of the weights, which has a closed bound.
+//!   theorem 24.2, with twiddle factors good to 13u). Two real signals share one transform, x = gᵢ + i·gⱼ; taking them
+//!   apart again is a projection and enlarges no error. Spectra are at most 1 in magnitude, so raising them to powers
+//!   Tᵢ, multiplying and transforming back leaves ‖ĝ − g‖₂ ≤ E := Σᵢ Tᵢ(e_F + 9u)‖xᵢ‖₂ + 2e_F, times exp(Σ Tᵢ e_F √N
+//!   ‖xᵢ‖₂) because a computed spectrum may exceed 1 by e_F√N‖xᵢ‖₂. By Cauchy–Schwarz the error of δ(ε) = Σ_{ℓ>ε}
+//!   g(ℓ)e^{K−λℓ}(1 − e^{ε−ℓ}) is at most E times the 2-norm of the weights, which has a closed bound.
 //! * *Wrapping.* The FFT's window [lo, hi] is a circle. Mass from outside is added somewhere inside, which only
 //!   raises the result; what P loses above hi is at most min_λ e^{K(λ) − λ·hi} (Chernoff), charged as infinite loss.
 //!   That both ends leave out little of g is only a matter of tightness.
 //! * *Infinite loss.* At most Σ Tᵢ·(mass of fᵢ at infinity).
 //! * *Rounding elsewhere.* e^{K−λℓ} and the two running sums err by less than a factor 1 + 1e-9 + 4Nu.
 //!
-//! The tilt follows from the saddle-point view of composition; nothing of the result's soundness hangs on λ.
+//! The tilt follows from the saddle-point view of composition; nothing of the result's soundness hangs on λ. So λ and
+//! the window are found on a sketch of the distributions, neighbouring atoms merged; what is charged for them is then
+//! computed on the distributions themselves.
 
 use rustfft::{FftPlanner, num_complex::Complex};
 
@@ -33,7 +36,45 @@ const UNIT: f64 = f64::EPSILON / 2.0;
 /// Losses on one grid, each with how often it is composed.
 pub(super) struct Composition<'a> {
     parts: &'a [(PrivacyLoss, u64)],
+    sketches: Vec<Sketch>,
     step: f64,
+}
+
+/// A distribution of which runs of atoms were merged into their centres of mass.
+struct Sketch {
+    /// Loss and probability.
+    atoms: Vec<(f64, f64)>,
+    count: f64,
+}
+
+impl Sketch {
+    fn of(loss: &PrivacyLoss, count: u64) -> Self {
+        // Runs of up to 16 atoms, so that the bulk of a distribution, which is some fifty wide, keeps its shape.
+        let run = (loss.mass.len() / 256).clamp(1, 16);
+        let atoms = loss
+            .mass
+            .chunks(run)
+            .enumerate()
+            .filter_map(|(block, atoms)| {
+                let mass: f64 = atoms.iter().sum();
+                let moment: f64 = atoms.iter().enumerate().map(|(k, f)| k as f64 * f).sum();
+                let start = (loss.first + (block * run) as i64) as f64;
+                (mass > 0.0).then(|| ((start + moment / mass) * loss.step, mass))
+            })
+            .collect();
+        Self { atoms, count: count as f64 }
+    }
+
+    fn ln_moment(&self, lambda: f64) -> f64 {
+        // The largest exponent is at one end: masses count for little against e^{λℓ} far out, so both are tried.
+        let exponent = |atom: &(f64, f64)| lambda * atom.0;
+        let top = self.atoms.first().map_or(0.0, exponent).max(self.atoms.last().map_or(0.0, exponent));
+        if top < 600.0 {
+            return self.atoms.iter().map(|atom| atom.1 * exponent(atom).exp()).sum::<f64>().ln();
+        }
+        let top = self.atoms.iter().map(|atom| atom.1.ln() + exponent(atom)).fold(f64::NEG_INFINITY, f64::max);
+        top + self.atoms.iter().map(|atom| (atom.1.ln() + exponent(atom) - top).exp()).sum::<f64>().ln()
+    }
 }
 
 /// The composition cannot be evaluated with this grid step within [`LENGTH_MAX`]; a step at least this much larger can.
@@ -62,25 +103,35 @@ impl<'a> Composition<'a> {
     pub(super) fn new(parts: &'a [(PrivacyLoss, u64)]) -> Self {
         let step = parts[0].0.step;
         debug_assert!(parts.iter().all(|(loss, _)| loss.step == step));
-        Self { parts, step }
+        let sketches = parts.iter().map(|(loss, count)| Sketch::of(loss, *count)).collect();
+        Self { parts, sketches, step }
     }
 
     /// An upper bound on the least ε ≥ 0 with δ(ε) ≤ `delta`; infinite where infinite losses alone exceed δ.
     pub(super) fn epsilon(&self, delta: f64) -> Result<f64, TooFine> {
-        let (tilt, chernoff) = self.chernoff(delta.ln());
-        let tail = self.tail(tilt, chernoff, delta.ln() - 25.0)?;
+        let tilt = self.chernoff_tilt(delta.ln());
+        let chernoff = (self.cumulant(tilt) - delta.ln()) / tilt;
+        let tail = self.tail(tilt, (chernoff, chernoff), delta.ln() - 25.0)?;
         if tail.beyond + tail.transform_error(self.step, tail.highest(self.step)) >= delta {
             return Ok(f64::INFINITY);
         }
         Ok(tail.epsilon(self.step, delta).max(0.0))
     }
 
-    /// An upper bound on δ(ε).
-    pub(super) fn delta(&self, epsilon: f64) -> Result<f64, TooFine> {
-        // K(λ) − λε is convex; its minimum is the saddle point, and its value bounds ln δ.
-        let (tilt, ln_bound) = minimum(|lambda| self.cumulant(lambda) - lambda * epsilon);
-        let tail = self.tail(tilt, epsilon, ln_bound.min(0.0) - 30.0)?;
-        Ok(tail.delta(self.step, epsilon).min(1.0))
+    /// Upper bounds on δ(ε) for rising `epsilons`. Neighbours share a transform, tilted for the middle one: the others'
+    /// bounds are as sound and hardly looser.
+    pub(super) fn deltas(&self, epsilons: &[f64]) -> Result<Vec<f64>, TooFine> {
+        let mut deltas = Vec::with_capacity(epsilons.len());
+        for near in epsilons.chunks(5) {
+            // K(λ) − λε is convex; its minimum is the saddle point, and its value bounds ln δ.
+            let saddle = |epsilon: f64| minimum(self.step, |lambda| self.sketched_cumulant(lambda) - lambda * epsilon);
+            let (tilt, _) = saddle(near[near.len() / 2]);
+            let (least, greatest) = (near[0], near[near.len() - 1]);
+            let (_, ln_bound) = saddle(greatest);
+            let tail = self.tail(tilt, (least, greatest), ln_bound.min(0.0) - 30.0)?;
+            deltas.extend(near.iter().map(|epsilon| tail.delta(self.step, *epsilon).min(1.0)));
+        }
+        Ok(deltas)
     }
 
     /// K(λ) = Σ Tᵢ ln Σ_ℓ fᵢ(ℓ) e^{λℓ}, over finite losses.
@@ -88,51 +139,80 @@ impl<'a> Composition<'a> {
         self.parts.iter().map(|(loss, count)| *count as f64 * ln_moment(loss, lambda)).sum()
     }
 
-    /// The λ that makes P(loss > ε) ≤ e^{K(λ) − λε} reach e^{`ln_delta`} soonest, and that ε.
-    fn chernoff(&self, ln_delta: f64) -> (f64, f64) {
-        minimum(|lambda| (self.cumulant(lambda) - ln_delta) / lambda)
+    /// About [`Self::cumulant`], far cheaper.
+    fn sketched_cumulant(&self, lambda: f64) -> f64 {
+        self.sketches.iter().map(|sketch| sketch.count * sketch.ln_moment(lambda)).sum()
     }
 
-    /// Composes inside a window around the tilted mean that reaches up to where Chernoff leaves e^{`ln_beyond`}.
-    fn tail(&self, tilt: f64, epsilon: f64, ln_beyond: f64) -> Result<Tail, TooFine> {
+    /// The λ with which P(loss > ε) ≤ e^{K(λ) − λε} reaches e^{`ln_delta`} soonest.
+    fn chernoff_tilt(&self, ln_delta: f64) -> f64 {
+        minimum(self.step, |lambda| (self.sketched_cumulant(lambda) - ln_delta) / lambda).0
+    }
+
+    /// Composes inside a window around the tilted mean and all ε `asked` for (the least, the greatest) that reaches up to
+    /// where Chernoff leaves e^{`ln_beyond`}.
+    fn tail(&self, tilt: f64, asked: (f64, f64), ln_beyond: f64) -> Result<Tail, TooFine> {
         let ln_normaliser = self.cumulant(tilt);
+        let sketched_normaliser = self.sketched_cumulant(tilt);
         let total = |index: fn((i64, i64)) -> i64| -> f64 {
             self.parts.iter().map(|(loss, count)| index(loss.range()) as f64 * *count as f64).sum()
         };
         let (least, greatest) = (total(|range| range.0), total(|range| range.1));
-        // Tilted mass above `high` and below `low` is at most e^{−25} each, so that what wraps around hardly counts.
-        let (_, tilted_high) = minimum(|theta| (25.0 + self.cumulant(tilt + theta) - ln_normaliser) / theta);
-        let wanted_high = self.chernoff(ln_beyond).1.max(tilted_high).max(epsilon);
+        // Tilted mass above `high` and below `low` is at most about e^{−25} each, so that what wraps around hardly
+        // counts; what P itself has above `high` is certainly at most e^{ln_beyond}.
+        let (_, tilted_high) =
+            minimum(self.step, |theta| (25.0 + self.sketched_cumulant(tilt + theta) - sketched_normaliser) / theta);
+        let last_tilt = self.chernoff_tilt(ln_beyond);
+        let certain_high = (self.cumulant(last_tilt) - ln_beyond) / last_tilt;
+        let wanted_high = certain_high.max(tilted_high).max(asked.1);
         let high = (wanted_high / self.step).ceil().min(greatest).max(least + 1.0);
-        let (_, negative_low) = minimum(|theta| (25.0 + self.cumulant(tilt - theta) - ln_normaliser) / theta);
-        let low = (-negative_low / self.step).min(epsilon / self.step).floor().max(least).min(high - 1.0);
+        let (_, negative_low) =
+            minimum(self.step, |theta| (25.0 + self.sketched_cumulant(tilt - theta) - sketched_normaliser) / theta);
+        let low = (-negative_low / self.step).min(asked.0 / self.step).floor().max(least).min(high - 1.0);
         let length =
             fft_length(high - low + 2.0).ok_or(TooFine { factor: (high - low + 2.0) / LENGTH_MAX as f64 * 1.01 })?;
 
         let mut planner = FftPlanner::<f64>::new();
         let forward = planner.plan_fft_forward(length);
         let relative_error = 32.0 * UNIT * (length as f64).log2();
-        let mut spectrum = vec![Complex::new(1.0, 0.0); length];
+        // Only the first half of the product's spectrum: the rest is its conjugate.
+        let mut spectrum = vec![Complex::new(1.0, 0.0); length / 2 + 1];
         let mut buffer = vec![Complex::new(0.0, 0.0); length];
+        let mut scratch = vec![Complex::new(0.0, 0.0); forward.get_inplace_scratch_len()];
         let (mut error, mut growth) = (2.0 * relative_error, 0.0);
-        for (loss, count) in self.parts {
+        for pair in self.parts.chunks(2) {
             buffer.fill(Complex::new(0.0, 0.0));
-            tilt_into(loss, tilt, &mut buffer);
-            let norm = buffer.iter().map(|x| x.re * x.re).sum::<f64>().sqrt();
-            forward.process(&mut buffer);
-            for (product, factor) in spectrum.iter_mut().zip(&buffer) {
-                *product *= power(*factor, *count);
+            tilt_into(&pair[0].0, tilt, |at, mass| buffer[at].re += mass, length);
+            if let Some((second, _)) = pair.get(1) {
+                tilt_into(second, tilt, |at, mass| buffer[at].im += mass, length);
             }
-            error += *count as f64 * (relative_error + 8.0 * UNIT) * norm;
-            growth += *count as f64 * relative_error * (length as f64).sqrt();
+            let norm = buffer.iter().map(Complex::norm_sqr).sum::<f64>().sqrt();
+            forward.process_with_scratch(&mut buffer, &mut scratch);
+            let counts = (pair[0].1, pair.get(1).map_or(0, |part| part.1));
+            for (k, product) in spectrum.iter_mut().enumerate() {
+                let (here, mirrored) = (buffer[k], buffer[if k == 0 { 0 } else { length - k }].conj());
+                *product *= power((here + mirrored) * 0.5, counts.0);
+                if counts.1 > 0 {
+                    let difference = (here - mirrored) * 0.5;
+                    *product *= power(Complex::new(difference.im, -difference.re), counts.1);
+                }
+            }
+            let count = counts.0 as f64 + counts.1 as f64;
+            error += count * (relative_error + 9.0 * UNIT) * norm;
+            growth += count * relative_error * (length as f64).sqrt() * norm;
         }
-        drop(buffer);
-        planner.plan_fft_inverse(length).process(&mut spectrum);
+        buffer[..spectrum.len()].copy_from_slice(&spectrum);
+        for k in spectrum.len()..length {
+            buffer[k] = spectrum[length - k].conj();
+        }
+        planner.plan_fft_inverse(length).process_with_scratch(&mut buffer, &mut scratch);
 
         let lowest = low as i64;
+        let mut at = lowest.rem_euclid(length as i64) as usize;
         let mass = (lowest..=high as i64)
             .map(|index| {
-                let tilted = spectrum[index.rem_euclid(length as i64) as usize].re / length as f64;
+                let tilted = buffer[at].re / length as f64;
+                at = if at + 1 == length { 0 } else { at + 1 };
                 tilted.max(0.0) * (ln_normaliser - tilt * index as f64 * self.step).exp()
             })
             .collect();
@@ -239,16 +319,15 @@ fn ln_moment(loss: &PrivacyLoss, lambda: f64) -> f64 {
     top + sum.ln()
 }
 
-/// Adds f(ℓ) e^{λℓ}/M(λ) to the circle at ℓ/h.
-fn tilt_into(loss: &PrivacyLoss, lambda: f64, circle: &mut [Complex<f64>]) {
+/// Calls `add` with f(ℓ) e^{λℓ}/M(λ) for each place ℓ/h of a circle of `length` places.
+fn tilt_into(loss: &PrivacyLoss, lambda: f64, mut add: impl FnMut(usize, f64), length: usize) {
     let ln_normaliser = ln_moment(loss, lambda);
-    let length = circle.len();
     let mut at = loss.first.rem_euclid(length as i64) as usize;
     for (k, mass) in loss.mass.iter().enumerate() {
         if *mass > 0.0 {
             let exponent = lambda * (loss.first + k as i64) as f64 * loss.step - ln_normaliser;
             // In one exponential where the factors alone could overflow.
-            circle[at].re += if exponent.abs() < 600.0 { mass * exponent.exp() } else { (mass.ln() + exponent).exp() };
+            add(at, if exponent.abs() < 600.0 { mass * exponent.exp() } else { (mass.ln() + exponent).exp() });
         }
         at += 1;
         if at == length {
@@ -284,10 +363,12 @@ fn fft_length(points: f64) -> Option<usize> {
     Some(length)
 }
 
-/// Where on λ > 0 a quasi-convex function is least, and its value: golden section on ln λ over 1e-4..1e6.
-fn minimum(f: impl Fn(f64) -> f64) -> (f64, f64) {
+/// Where on λ > 0 a quasi-convex function is least, and its value: golden section on ln λ from 1e-4 to 5 per `step`.
+///
+/// A larger λ would weigh neighbouring grid points so differently that what rounding moved up by one of them decides.
+fn minimum(step: f64, f: impl Fn(f64) -> f64) -> (f64, f64) {
     const GOLDEN: f64 = 0.618_033_988_749_895;
-    let (mut low, mut high) = ((1e-4_f64).ln(), (1e6_f64).ln());
+    let (mut low, mut high) = ((1e-4_f64).ln(), (5.0 / step).clamp(1e-3, 1e6).ln());
     let mut inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
     let mut values = inner.map(|x| f(x.exp()));
     while high - low > 1e-3 {
@@ -343,7 +424,7 @@ mod tests {
             let spread = (f64::from(count)).sqrt() * cells as f64 * step;
             for epsilon in [0.3 * spread, 2.0 * spread, 6.0 * spread] {
                 let exact = exact_delta(count, kept, cells as f64 * step, epsilon);
-                let ours = composition.delta(epsilon).unwrap();
+                let ours = composition.deltas(&[epsilon]).unwrap()[0];
                 assert!(ours >= exact, "{cells} {count} {epsilon}: {ours} < {exact}");
                 assert!(ours <= exact * (1.0 + 1e-5) + 1e-30, "{cells} {count} {epsilon}: {ours} ≫ {exact}");
             }
@@ -395,7 +476,7 @@ mod tests {
         let composition = Composition::new(&parts);
         assert_eq!(composition.epsilon(9e-7).unwrap(), f64::INFINITY);
         assert!(composition.epsilon(1.1e-6).unwrap().is_finite());
-        assert!(composition.delta(1e3).unwrap() >= 1e-6);
+        assert!(composition.deltas(&[1e3]).unwrap()[0] >= 1e-6);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! Everything is in units of the noise: z = x/σ, so means lie at ±j/σ.
 
-use super::gaussian::upper_tail;
+use super::gaussian::{INV_SQRT_TAU, upper_tail};
 
 /// Rounding unit of `f64`.
 const UNIT: f64 = f64::EPSILON / 2.0;
@@ -68,8 +68,34 @@ impl Mixture {
         Self { first, ln_coefficient, coefficient, ln_weight, sigma }
     }
 
+    /// Whether all weight lies on the mean 0, so that the ratio is 1 everywhere.
+    fn is_one(&self) -> bool {
+        self.first == 0 && self.ln_coefficient.len() == 1
+    }
+
     fn last(&self) -> usize {
         self.first + self.ln_coefficient.len() - 1
+    }
+
+    /// Σⱼ wⱼ e^{−j²/2σ²} tʲ and its derivative by y = ln t, where no term over- or underflows.
+    #[inline]
+    fn ratio(&self, y: f64, t: f64) -> Option<(f64, f64)> {
+        let coefficient = self.coefficient.as_ref()?;
+        if y.abs() * (self.last() + 1) as f64 > 300.0 {
+            return None;
+        }
+        let (mut sum, mut slope) = (0.0, 0.0);
+        for c in coefficient.iter().rev() {
+            slope = slope * t + sum;
+            sum = sum * t + c;
+        }
+        slope *= t;
+        if self.first > 0 {
+            let power = (y * self.first as f64).exp();
+            slope = power * (slope + self.first as f64 * sum);
+            sum *= power;
+        }
+        Some((sum, slope))
     }
 
     /// ln Σⱼ wⱼ e^{−j²/2σ²} e^{j·y} and its derivative by y, the mean of j under those terms.
@@ -78,16 +104,8 @@ impl Mixture {
         if self.ln_coefficient.len() == 1 {
             return (self.ln_coefficient[0] + base * y, base);
         }
-        if let Some(coefficient) = &self.coefficient
-            && y.abs() * coefficient.len() as f64 <= 300.0
-        {
-            let t = y.exp();
-            let (mut sum, mut slope) = (0.0, 0.0);
-            for c in coefficient.iter().rev() {
-                slope = slope * t + sum;
-                sum = sum * t + c;
-            }
-            return (sum.ln() + base * y, slope * t / sum + base);
+        if let Some((sum, slope)) = self.ratio(y, y.exp()) {
+            return (sum.ln(), slope / sum);
         }
         // The terms' logarithms are concave in j: from the largest outwards, until what is left is below 1e-19 of it.
         let term = |k: usize| self.ln_coefficient[k] + (base + k as f64) * y;
@@ -125,10 +143,17 @@ impl Mixture {
 pub(super) struct Point {
     /// L(z).
     pub(super) loss: f64,
-    /// ln P(z)/φ(z).
-    pub(super) ln_upper: f64,
     /// dL/dz.
     pub(super) slope: f64,
+}
+
+/// Both densities at one point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Density {
+    /// P's density by z.
+    pub(super) upper: f64,
+    /// Q(z)/P(z) = e^{−L(z)}.
+    pub(super) inverse_ratio: f64,
 }
 
 /// A dominating pair (P, Q) for one order of the two neighbours.
@@ -172,12 +197,39 @@ impl MixturePair {
         self.dropped
     }
 
-    /// The loss and its surroundings at z = x/σ.
+    /// Both likelihood ratios against φ and their derivatives by ±y, where their quotient is a normal number too.
+    #[inline]
+    fn ratios(&self, y: f64) -> Option<((f64, f64), (f64, f64))> {
+        let t = y.exp();
+        let upper = self.upper.ratio(y, t)?;
+        let lower = if self.lower.is_one() { (1.0, 0.0) } else { self.lower.ratio(-y, 1.0 / t)? };
+        let normal = |value: f64| (1e-150..1e150).contains(&value);
+        (normal(upper.0) && normal(lower.0)).then_some((upper, lower))
+    }
+
+    /// The loss and its slope at z = x/σ.
     pub(super) fn at(&self, z: f64) -> Point {
         let y = z / self.sigma;
+        if let Some((upper, lower)) = self.ratios(y) {
+            let product = upper.0 * lower.0 * self.sigma;
+            let slope = (upper.1 * lower.0 + lower.1 * upper.0) / product;
+            return Point { loss: (upper.0 / lower.0).ln(), slope };
+        }
         let (ln_upper, mean_upper) = self.upper.ln_ratio(y);
         let (ln_lower, mean_lower) = self.lower.ln_ratio(-y);
-        Point { loss: ln_upper - ln_lower, ln_upper, slope: (mean_upper + mean_lower) / self.sigma }
+        Point { loss: ln_upper - ln_lower, slope: (mean_upper + mean_lower) / self.sigma }
+    }
+
+    /// P's density and the inverse likelihood ratio at z = x/σ.
+    pub(super) fn density(&self, z: f64) -> Density {
+        let y = z / self.sigma;
+        if z.abs() < 24.0
+            && let Some(((upper, _), (lower, _))) = self.ratios(y)
+        {
+            return Density { upper: INV_SQRT_TAU * (-0.5 * z * z).exp() * upper, inverse_ratio: lower / upper };
+        }
+        let (ln_upper, ln_lower) = (self.upper.ln_ratio(y).0, self.lower.ln_ratio(-y).0);
+        Density { upper: INV_SQRT_TAU * (ln_upper - 0.5 * z * z).exp(), inverse_ratio: (ln_lower - ln_upper).exp() }
     }
 
     /// ln P(z)/φ(z) and ln Q(z)/φ(z).
@@ -186,9 +238,9 @@ impl MixturePair {
         (self.upper.ln_ratio(y).0, self.lower.ln_ratio(-y).0)
     }
 
-    /// The interval of z outside of which P has at most mass `tail` on either side.
-    pub(super) fn support(&self, tail: f64) -> (f64, f64) {
-        let quantile = |mass_above: &dyn Fn(f64) -> f64, mut low: f64, mut high: f64| {
+    /// The interval of z below which P has at most mass `bottom` and above which at most `top`.
+    pub(super) fn support(&self, bottom: f64, top: f64) -> (f64, f64) {
+        let quantile = |mass_above: &dyn Fn(f64) -> f64, tail: f64, mut low: f64, mut high: f64| {
             // Forty halvings pin z to 1e-9; the returned end is the one on the safe side.
             for _ in 0..40 {
                 let middle = 0.5 * (low + high);
@@ -196,10 +248,9 @@ impl MixturePair {
             }
             high
         };
-        let normal = quantile(&upper_tail, 0.0, 38.0);
-        let top = self.upper.last() as f64 / self.sigma;
-        let high = quantile(&|z| self.upper.tail_above(z), 0.0, top + normal);
-        (self.upper.first as f64 / self.sigma - normal, high)
+        let largest = self.upper.last() as f64 / self.sigma;
+        let high = quantile(&|z| self.upper.tail_above(z), top, 0.0, largest + quantile(&upper_tail, top, 0.0, 38.0));
+        (self.upper.first as f64 / self.sigma - quantile(&upper_tail, bottom, 0.0, 38.0), high)
     }
 
     /// σ, in units of the spacing of the means.
@@ -345,7 +396,7 @@ mod tests {
     #[test]
     fn the_support_leaves_out_what_it_says() {
         let pair = MixturePair::removal(1, 0.01, 1.0, 0.0);
-        let (low, high) = pair.support(1e-12);
+        let (low, high) = pair.support(1e-12, 1e-12);
         assert!(pair.upper.tail_above(high) <= 1e-12 && pair.upper.tail_above(high - 0.01) > 1e-12);
         assert!(upper_tail(-low) <= 1e-12);
     }

@@ -4,7 +4,7 @@
 //! mechanism's, because ∫ P^α Q^{1−α} is an f-divergence, hence a mixture of hockey-stick divergences; divergences of
 //! one order add up under adaptive composition (Mironov 2017, proposition 1). For add/remove only D_α of the data set
 //! with the unit against the one without is needed: it is the larger of the two (Mironov, Talwar, Zhang 2019, theorem
-//! 5).
+//! 5). For a group that is added or removed both orders are evaluated.
 //!
 //! The integral is a trapezoidal sum with step d in z = x/σ. Its integrand is analytic for |Im z| < πσ: binomial
 //! weights times e^{−j²/2σ²} are coefficients of a polynomial in e^{z/σ} all of whose zeros are real and negative (γⱼ
@@ -12,42 +12,145 @@
 //! at most the factor e^{κy²}, κ = 1/2 + n(α − 1)/(4σ²) for y ≤ πσ/2 and n components, so the sum's error is of
 //! relative size 2e^{κy² − 2πy/d} for any such y; d is chosen so that this is below e^{−36}.
 //!
+//! Some mechanisms are known through Rényi divergences alone, and then ε rests on this module: Skellam noise on vectors,
+//! sums of coarse discrete Gaussians, batches drawn without replacement, and whatever is ρ-concentrated.
+//!
 //! ε follows by Canonne, Kamath, Steinke 2020, proposition 12. Left out on purpose: α → ∞ and pure differential
 //! privacy.
 
-use super::mixture::MixturePair;
+use super::{laplace::LaplacePair, mixture::MixturePair, without_replacement};
 
 /// Number of integrand evaluations, times mixture components, up to which an order is tried.
 const EFFORT_MAX: f64 = 4e6;
+/// From this many different releases on, orders are tried coarsely first and finely around the best.
+const MANY: usize = 4;
+
+/// One kind of release.
+#[derive(Clone, Debug)]
+pub(super) enum Curve {
+    /// Untrimmed mixtures of Gaussians; of several orders the worst.
+    Mixture(Vec<MixturePair>),
+    /// Laplace noise.
+    Laplace(LaplacePair),
+    /// Skellam noise: variance, Euclidean and absolute sensitivity, in units.
+    Skellam {
+        /// μ.
+        variance: f64,
+        /// Δ₂.
+        euclidean: f64,
+        /// Δ₁.
+        absolute: f64,
+    },
+    /// A Gaussian on a batch of fixed size.
+    WithoutReplacement {
+        /// Batch over population.
+        share: f64,
+        /// Ratio of the Gaussian alone.
+        mu: f64,
+    },
+}
+
+impl Curve {
+    fn divergence(&self, alpha: f64) -> Option<f64> {
+        match self {
+            Self::Mixture(orders) => {
+                orders.iter().try_fold(0.0, |worst: f64, pair| Some(worst.max(divergence(pair, alpha)?)))
+            }
+            Self::Laplace(pair) => Some(pair.divergence(alpha)),
+            Self::Skellam { variance, euclidean, absolute } => skellam(*variance, *euclidean, *absolute, alpha),
+            Self::WithoutReplacement { share, mu } => without_replacement::divergence(*share, *mu, alpha),
+        }
+    }
+
+    fn components(&self) -> usize {
+        match self {
+            Self::Mixture(orders) => orders.iter().map(MixturePair::components).max().unwrap_or(1),
+            _ => 1,
+        }
+    }
+}
 
 /// A composition seen through Rényi divergences.
 pub(super) struct RenyiComposition {
-    /// Σμ² of all releases without sub-sampling.
-    pub(super) squared_mu: f64,
-    /// Untrimmed pairs and how often each is composed.
-    pub(super) pairs: Vec<(MixturePair, u64)>,
+    /// Σρ of everything with D_α ≤ ρα.
+    pub(super) rho: f64,
+    /// Everything else, and how often each is composed.
+    pub(super) curves: Vec<(Curve, u64)>,
+    /// Λ, see [`super::event::DpEvent::WithinRatio`].
+    pub(super) log_ratio: f64,
+    /// Whether ε rests on this alone, so that the order is worth a closer search.
+    pub(super) alone: bool,
 }
 
 impl RenyiComposition {
     /// The least ε that any tried order proves for `delta`; `None` if none could be evaluated.
     pub(super) fn epsilon(&self, delta: f64) -> Option<f64> {
-        let fine = self.pairs.iter().all(|(pair, _)| pair.components() <= 2);
-        let orders: Vec<f64> = if fine { all_orders().collect() } else { COARSE_ORDERS.to_vec() };
-        orders
-            .into_iter()
-            .filter_map(|alpha| Some(to_epsilon(alpha, self.divergence(alpha)?, delta)))
-            .filter(|epsilon| epsilon.is_finite())
-            .min_by(f64::total_cmp)
+        let delta = delta * (-self.log_ratio).exp();
+        self.least(&|alpha, divergence| to_epsilon(alpha, divergence, delta))
+            .map(|epsilon| epsilon + 2.0 * self.log_ratio)
     }
 
-    /// D_α of the whole composition; `None` where its integral would cost too much.
+    /// The least δ that any tried order proves for `epsilon`; `None` if none could be evaluated.
+    pub(super) fn delta(&self, epsilon: f64) -> Option<f64> {
+        let ln_delta =
+            self.least(&|alpha, divergence| to_ln_delta(alpha, divergence, epsilon - 2.0 * self.log_ratio))?;
+        Some((ln_delta + self.log_ratio).min(0.0).exp())
+    }
+
+    /// The least of `value(α, D_α)` over the orders that are tried.
+    fn least(&self, value: &dyn Fn(f64, f64) -> f64) -> Option<f64> {
+        let at = |alpha: f64| self.divergence(alpha).map_or(f64::INFINITY, |divergence| value(alpha, divergence));
+        let few = self.curves.len() < MANY && self.curves.iter().all(|(curve, _)| curve.components() <= 2);
+        let best = if few { all_orders().map(at).fold(f64::INFINITY, f64::min) } else { self.least_of_many(&at) };
+        let best = if self.alone && self.curves.is_empty() { best.min(searched(&at)) } else { best };
+        best.is_finite().then_some(best)
+    }
+
+    fn least_of_many(&self, at: &dyn Fn(f64) -> f64) -> f64 {
+        let values = COARSE_ORDERS.map(at);
+        let Some(best) =
+            (0..values.len()).filter(|k| values[*k].is_finite()).min_by(|a, b| values[*a].total_cmp(&values[*b]))
+        else {
+            return f64::INFINITY;
+        };
+        let mut least = values[best];
+        if self.curves.iter().all(|(curve, _)| curve.components() <= 2) {
+            let (below, above) =
+                (COARSE_ORDERS[best.saturating_sub(1)], COARSE_ORDERS[(best + 1).min(COARSE_ORDERS.len() - 1)]);
+            least = all_orders().filter(|a| (below..=above).contains(a)).map(at).fold(least, f64::min);
+        }
+        least
+    }
+
+    /// D_α of the whole composition; `None` where it is not known or would cost too much.
     fn divergence(&self, alpha: f64) -> Option<f64> {
-        let mut total = 0.5 * alpha * self.squared_mu;
-        for (pair, count) in &self.pairs {
-            total += *count as f64 * divergence(pair, alpha)?;
+        let mut total = alpha * self.rho;
+        for (curve, count) in &self.curves {
+            total += *count as f64 * curve.divergence(alpha)?;
         }
         Some(total)
     }
+}
+
+/// The least of a quasi-convex function of α, by golden section on ln(α − 1).
+fn searched(at: &dyn Fn(f64) -> f64) -> f64 {
+    const GOLDEN: f64 = 0.618_033_988_749_895;
+    let value = |ln: f64| at(1.0 + ln.exp());
+    let (mut low, mut high) = (0.0101_f64.ln(), 1e9_f64.ln());
+    let mut inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
+    let mut values = inner.map(value);
+    while high - low > 1e-9 {
+        if values[0] <= values[1] {
+            high = inner[1];
+            inner = [high - GOLDEN * (high - low), inner[0]];
+            values = [value(inner[0]), values[0]];
+        } else {
+            low = inner[0];
+            inner = [inner[1], low + GOLDEN * (high - low)];
+            values = [values[1], value(inner[1])];
+        }
+    }
+    values[0].min(values[1])
 }
 
 /// The orders that dp_accounting tries: tenths up to 11, integers up to 63, and four large ones.
@@ -60,6 +163,32 @@ const COARSE_ORDERS: [f64; 24] = [
     1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, 20.0, 26.0, 32.0,
     48.0, 64.0, 128.0,
 ];
+
+/// D_α of Skellam noise at an integer order: αΔ₂²/2μ + min(((2α−1)Δ₂² + 6Δ₁)/4μ², 3Δ₁/2μ) (Agarwal, Kairouz, Liu 2021,
+/// main theorem); `None` between integers, for which it is not stated.
+pub(super) fn skellam(variance: f64, euclidean: f64, absolute: f64, alpha: f64) -> Option<f64> {
+    if alpha.fract() != 0.0 {
+        return None;
+    }
+    let squared = euclidean * euclidean;
+    let fine = ((2.0 * alpha - 1.0) * squared + 6.0 * absolute) / (4.0 * variance * variance);
+    let coarse = 3.0 * absolute / (2.0 * variance);
+    Some((0.5 * alpha * squared / variance + fine.min(coarse)) * (1.0 + 1e-14))
+}
+
+/// ρ with D_α ≤ ρα of the sum of `shares` discrete Gaussians of σ² = `variance` each on d coordinates: the smallest of
+/// the three bounds of Kairouz, Liu, Steinke 2021, theorem 1, `tau` per coordinate; for one share that is Δ₂²/2σ²
+/// (Canonne, Kamath, Steinke 2020, theorem 4).
+pub(super) fn discrete_gaussian_rho(variance: f64, euclidean: f64, absolute: f64, dimension: f64, tau: f64) -> f64 {
+    let squared = euclidean * euclidean / variance;
+    let per_root = 1.0 / variance.sqrt();
+    let candidates = [
+        squared + 0.5 * tau * dimension,
+        squared + 2.0 * absolute * per_root * tau + tau * tau * dimension,
+        (euclidean * per_root + tau * dimension.sqrt()).powi(2),
+    ];
+    0.5 * candidates.into_iter().fold(f64::INFINITY, f64::min) * (1.0 + 1e-14)
+}
 
 /// D_α(P‖Q), enlarged by its rounding error.
 fn divergence(pair: &MixturePair, alpha: f64) -> Option<f64> {
@@ -93,16 +222,30 @@ fn divergence(pair: &MixturePair, alpha: f64) -> Option<f64> {
     Some((ln_integral.max(0.0) + rounding) / (alpha - 1.0))
 }
 
+/// Total variation is at most √(1 − e^{−D₁}) (Bretagnolle and Huber), and D₁ ≤ D_α.
+fn total_variation(divergence: f64) -> f64 {
+    (-(-divergence).exp_m1()).sqrt()
+}
+
 /// The ε that D_α = `divergence` gives for δ (Canonne, Kamath, Steinke 2020, proposition 12).
 fn to_epsilon(alpha: f64, divergence: f64, delta: f64) -> f64 {
-    // D₁ ≤ D_α, and total variation is at most √(1 − e^{−D₁}) (Bretagnolle and Huber): then ε = 0 already.
-    if delta * delta + (-divergence).exp_m1() >= 0.0 {
+    if total_variation(divergence) <= delta {
         return 0.0;
     }
     if alpha <= 1.01 {
         return f64::INFINITY;
     }
-    (divergence + (-1.0 / alpha).ln_1p() - (delta * alpha).ln() / (alpha - 1.0)).max(0.0)
+    (divergence + (-1.0 / alpha).ln_1p() - (delta.ln() + alpha.ln()) / (alpha - 1.0)).max(0.0)
+}
+
+/// ln δ that D_α = `divergence` gives for ε: the same, solved for δ.
+fn to_ln_delta(alpha: f64, divergence: f64, epsilon: f64) -> f64 {
+    // δ(ε) ≤ δ(0), the total variation.
+    let at_zero = if epsilon >= 0.0 { total_variation(divergence).ln() } else { 0.0 };
+    if alpha <= 1.01 {
+        return at_zero;
+    }
+    ((alpha - 1.0) * (divergence - epsilon + (-1.0 / alpha).ln_1p()) - alpha.ln()).min(at_zero)
 }
 
 #[cfg(test)]
