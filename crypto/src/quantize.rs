@@ -5,14 +5,18 @@
 //! so privacy is argued about integers and not about floating point.
 //!
 //! # Sensitivity in units
-//! Let x and x′ be the sums over two neighbouring data sets and round(·) the nearest-integer map on the scaled sums.
-//! Each rounding moves every coordinate by at most 1/2, so
-//! ‖round(x) − round(x′)‖₂ ≤ ‖x − x′‖₂ + √d/2 + √d/2. The first term is at most s units when one clipped gradient
-//! comes or goes ([`Change::Removed`]: unit *series*) and 2s when one clipped gradient is exchanged for another
-//! ([`Change::Replaced`]: unit *customer*, each touched series). For the symmetric pair N(+jΔ/2) against N(−jΔ/2) of
-//! the customer unit that is s + √d/2 on either side. When one change touches j series the true distance is
-//! 2sj + √d, since the sum is rounded once; charging j·(2s + √d) is larger, and lets j enter the accountant as a
-//! factor of one sensitivity. [`Grid::rounding_cost`] says how much noise the rounding costs.
+//! Let u be the scaled sum of everything that two neighbouring data sets share, and x = u + a the scaled sum of one of
+//! them. Count from round(u), a point that both have in common: ‖round(u + a) − round(u)‖₂ ≤ ‖a‖₂ + √d, because each of
+//! the two roundings moves every coordinate by at most ½. When j clipped gradients of at most s units each enter, that
+//! is at most js + √d ≤ j(s + √d), and zero for j = 0. So a rounded sum behaves like a sum of vectors of norm s + √d,
+//! which is what the dominating pairs of [`crate::dp`] ask for: on the side of one data set when a gradient comes or
+//! goes ([`Change::Removed`], unit *series*), on both sides, hence 2(s + √d), when it is exchanged for another
+//! ([`Change::Replaced`], unit *customer*, each touched series).
+//!
+//! The distance between the two rounded sums alone is smaller, 2s + √d. It must not be halved into s + √d/2 a side: the
+//! point that is released when *no* changed series was sampled is round(u) itself, not the middle between them, and the
+//! lopsided pair N(s + √d) against N(−s) costs more than the even one wherever sampling is rare.
+//! [`Grid::rounding_cost`] says how much noise the rounding costs.
 //!
 //! The rounding is exact although it starts from floating point: the scale is *defined* as the f64 nearest to s/C,
 //! and the product with it is corrected at ties by its exact remainder. That the sum itself was accumulated in
@@ -125,6 +129,16 @@ pub enum Change {
     Replaced,
 }
 
+impl Change {
+    /// On how many sides of what both data sets share a clipped gradient may lie.
+    fn sides(self) -> f64 {
+        match self {
+            Self::Removed => 1.0,
+            Self::Replaced => 2.0,
+        }
+    }
+}
+
 impl Grid {
     /// The smallest modulus, in bits.
     pub const MIN_BITS: u8 = 8;
@@ -191,25 +205,17 @@ impl Grid {
         (1 << self.bits) - 1
     }
 
-    /// The ℓ₂ sensitivity of the rounded sum in units: s + √d or 2s + √d, rounded up. The module's text holds the
-    /// argument.
+    /// What the rounded sum moves by in units: s + √d when a gradient comes or goes, and that on either side, 2(s + √d),
+    /// when it is exchanged; rounded up. The module's text holds the argument.
     pub fn sensitivity_units(&self, change: Change) -> f64 {
         // The scale is s/C rounded once, so C is s·(1 ± 2^-53) units; 2^-50 covers that and this sum's own rounding.
-        let exact = self.clip_units(change) + f64::from(self.dimension).sqrt();
+        let exact = change.sides() * (self.units_per_clip as f64 + f64::from(self.dimension).sqrt());
         exact * (1.0 + 2f64.powi(-50))
     }
 
     /// The factor ≥ 1 by which rounding enlarges the sensitivity, and with it the noise for the same privacy.
     pub fn rounding_cost(&self, change: Change) -> f64 {
-        self.sensitivity_units(change) / self.clip_units(change)
-    }
-
-    fn clip_units(&self, change: Change) -> f64 {
-        let factor = match change {
-            Change::Removed => 1.0,
-            Change::Replaced => 2.0,
-        };
-        factor * self.units_per_clip as f64
+        self.sensitivity_units(change) / (change.sides() * self.units_per_clip as f64)
     }
 
     /// Rounds a sum of clipped gradients `[d]` to integers `[d]`, each to the nearest (ties away from zero).
@@ -454,9 +460,9 @@ mod tests {
     fn rounding_costs_what_the_argument_says() {
         let grid = Grid::new(10_000, 30, 10_000, 1.0).expect("a valid grid");
         assert!((grid.sensitivity_units(Change::Removed) - 10_100.0).abs() < 1e-6);
-        assert!((grid.sensitivity_units(Change::Replaced) - 20_100.0).abs() < 1e-6);
+        assert!((grid.sensitivity_units(Change::Replaced) - 20_200.0).abs() < 1e-6);
         assert!(grid.sensitivity_units(Change::Removed) > 10_100.0);
-        assert!((grid.rounding_cost(Change::Replaced) - 1.005).abs() < 1e-9);
+        assert!((grid.rounding_cost(Change::Replaced) - 1.01).abs() < 1e-9);
     }
 
     proptest! {
@@ -485,13 +491,31 @@ mod tests {
         ) {
             let grid = Grid::new(16, 40, 50, 1.0).expect("a valid grid");
             let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
-            // One clipped gradient b exchanged for −b: distance 2C.
+            // One clipped gradient b enters on one side, −b on the other.
             let clipped: Vec<f64> = b.iter().map(|x| x / norm(&b).max(1.0)).collect();
             let with: Vec<f64> = a.iter().zip(&clipped).map(|(x, g)| x + g).collect();
             let without: Vec<f64> = a.iter().zip(&clipped).map(|(x, g)| x - g).collect();
-            let (p, q) = (grid.round_sum(&with).expect("finite"), grid.round_sum(&without).expect("finite"));
-            let distance = p.iter().zip(&q).map(|(x, y)| ((x - y) as f64).powi(2)).sum::<f64>().sqrt();
-            prop_assert!(distance <= grid.sensitivity_units(Change::Replaced));
+            let rounded = |sum: &[f64]| grid.round_sum(sum).expect("finite");
+            let distance = |x: &[i64], y: &[i64]| norm(&x.iter().zip(y).map(|(x, y)| (x - y) as f64).collect::<Vec<_>>());
+            let (p, q, shared) = (rounded(&with), rounded(&without), rounded(&a));
+            prop_assert!(distance(&p, &shared) <= grid.sensitivity_units(Change::Removed));
+            prop_assert!(distance(&q, &shared) <= grid.sensitivity_units(Change::Removed));
+            prop_assert!(distance(&p, &q) <= grid.sensitivity_units(Change::Replaced));
         }
+    }
+
+    #[test]
+    fn a_side_can_move_by_more_than_half_the_distance() {
+        // All coordinates just below a tie: the least push carries every one of them up.
+        let grid = Grid::new(16, 40, 4, 4.0).expect("a valid grid");
+        let shared = [0.499; 16];
+        let from = grid.round_sum(&shared).expect("finite");
+        let moved = |push: f64| {
+            let sum: Vec<f64> = shared.iter().map(|x| x + push).collect();
+            let rounded = grid.round_sum(&sum).expect("finite");
+            rounded.iter().zip(&from).map(|(x, y)| ((x - y) as f64).powi(2)).sum::<f64>().sqrt()
+        };
+        // Norm 0.004 (of a clip norm of 4) moves the rounded sum by √d = 4 units, not by √d/2.
+        assert_eq!(moved(0.001), 4.0);
     }
 }
