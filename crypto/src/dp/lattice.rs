@@ -126,6 +126,12 @@ impl LatticePair {
         self.atoms.iter().map(|(loss, mass)| mass * loss * loss).sum()
     }
 
+    /// P's probabilities in the order of the integers.
+    #[cfg(test)]
+    pub(super) fn masses(&self) -> Vec<f64> {
+        self.atoms.iter().map(|(_, mass)| *mass).collect()
+    }
+
     /// δ(ε) of one release, by summation.
     #[cfg(test)]
     pub(super) fn delta(&self, epsilon: f64) -> f64 {

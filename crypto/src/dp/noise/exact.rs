@@ -31,6 +31,15 @@ impl ExactSampler {
         Ok(Self { digits: Keystream::new(&seed) })
     }
 
+    pub(super) fn digits(&mut self) -> &mut Keystream {
+        &mut self.digits
+    }
+
+    /// Whether all digits so far were random ones.
+    pub(super) fn checked(&self) -> Result<(), NoiseError> {
+        if self.digits.exhausted { Err(NoiseError::Exhausted) } else { Ok(()) }
+    }
+
     /// A sampler whose noise anyone who knows `seed` can subtract: for tests and simulations only.
     pub fn danger_from_seed(seed: [u8; 32]) -> Self {
         Self { digits: Keystream::new(&seed) }
@@ -43,7 +52,7 @@ impl NoiseSource for ExactSampler {
         for slot in out {
             *slot = slot.wrapping_add(gaussian.sample(&mut self.digits));
         }
-        if self.digits.exhausted { Err(NoiseError::Exhausted) } else { Ok(()) }
+        self.checked()
     }
 
     fn name(&self) -> &'static str {
@@ -120,7 +129,7 @@ fn exp_is_kept(mut numerator: u128, denominator: u128, digits: &mut Keystream) -
 }
 
 /// Uniform in `0..bound` without bias (Lemire 2019).
-fn below(bound: u32, digits: &mut Keystream) -> u32 {
+pub(super) fn below(bound: u32, digits: &mut Keystream) -> u32 {
     let mut product = u64::from(digits.next()) * u64::from(bound);
     if (product as u32) < bound {
         let reject_below = bound.wrapping_neg() % bound;
@@ -220,7 +229,7 @@ impl Uniform {
 }
 
 /// Random digits to base 2^32.
-struct Keystream {
+pub(super) struct Keystream {
     cipher: ctr::Ctr128BE<Aes256>,
     buffer: Zeroizing<Vec<u8>>,
     at: usize,
@@ -236,7 +245,7 @@ impl Keystream {
     }
 
     #[inline]
-    fn next(&mut self) -> u32 {
+    pub(super) fn next(&mut self) -> u32 {
         if self.at == Self::BUFFER {
             self.refill();
         }
@@ -244,6 +253,11 @@ impl Keystream {
         word.copy_from_slice(&self.buffer[self.at..self.at + 4]);
         self.at += 4;
         u32::from_le_bytes(word)
+    }
+
+    /// Whether the keystream ended; digits are no longer random then.
+    pub(super) fn exhausted(&self) -> bool {
+        self.exhausted
     }
 
     #[cold]

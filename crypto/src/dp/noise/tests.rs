@@ -154,3 +154,78 @@ fn tau_is_what_the_formula_gives() {
     assert_eq!(tau(1.0, 1), 0.0);
     assert!(tau(4.0, 255) < 1e-65);
 }
+
+/// χ² of draws against `expected`, the probabilities of −reach..=reach for reach = (len − 1)/2; cells of fewer than 20
+/// expected draws are pooled into the ends.
+fn chi_squared_of(draws: &[i64], expected: &[f64]) -> (f64, f64) {
+    let n = draws.len() as f64;
+    let middle = (expected.len() - 1) / 2;
+    let reach = (0..=middle).rev().find(|k| expected[middle + k] * n >= 20.0).expect("some cell is full");
+    let mut cells = expected[middle - reach..=middle + reach].to_vec();
+    let tail = (1.0 - cells.iter().sum::<f64>()) / 2.0;
+    *cells.first_mut().expect("cells") += tail;
+    *cells.last_mut().expect("cells") += tail;
+    let mut observed = vec![0.0; cells.len()];
+    let reach = reach as i64;
+    for &x in draws {
+        observed[(x.clamp(-reach, reach) + reach) as usize] += 1.0;
+    }
+    let statistic = observed.iter().zip(&cells).map(|(o, p)| (o - n * p).powi(2) / (n * p)).sum();
+    (statistic, (cells.len() - 1) as f64)
+}
+
+fn skellam_draws(seed: u8, variance: SkellamVariance, n: usize) -> Vec<i64> {
+    let mut out = vec![0; n];
+    ExactSampler::danger_from_seed([seed; 32]).add_skellam(variance, &mut out).expect("noise");
+    out
+}
+
+#[test]
+fn skellam_noise_has_the_distribution_that_the_accountant_lists() {
+    // Probabilities by the accountant's recurrence, which is checked against the Poisson sums elsewhere. Failure
+    // probability of a correct sampler 10^-6 each.
+    for (seed, variance) in [2.0, 4.0, 30.0, 1000.0, 60_000.0].into_iter().enumerate() {
+        let variance = SkellamVariance::ceil(variance).expect("in range");
+        let drawn = skellam_draws(seed as u8, variance, 200_000);
+        let expected = crate::dp::lattice::LatticePair::skellam(variance.squared(), 1, 1e-20).masses();
+        let (statistic, degrees) = chi_squared_of(&drawn, &expected);
+        assert!(degrees >= 4.0);
+        assert!(statistic < chi_squared_bound(degrees), "{variance:?}: χ² = {statistic} at {degrees} degrees");
+    }
+}
+
+#[test]
+fn skellam_noise_of_a_wrong_variance_fails_the_same_test() {
+    let drawn = skellam_draws(1, SkellamVariance::ceil(32.0).expect("in range"), 200_000);
+    let expected = crate::dp::lattice::LatticePair::skellam(30.0, 1, 1e-20).masses();
+    let (statistic, degrees) = chi_squared_of(&drawn, &expected);
+    assert!(statistic > chi_squared_bound(degrees));
+}
+
+#[test]
+fn skellam_moments_are_right_at_large_variance() {
+    // As for the discrete Gaussian; the fourth moment of Skellam noise is 3μ² + μ.
+    for (seed, variance) in [(1_u8, 1e6), (2, 2e9)] {
+        let variance = SkellamVariance::ceil(variance).expect("in range");
+        let (drawn, mu) = (skellam_draws(seed, variance, 100_000), variance.squared());
+        let n = drawn.len() as f64;
+        let mean = drawn.iter().map(|&x| x as f64).sum::<f64>() / n;
+        let square = drawn.iter().map(|&x| (x as f64).powi(2)).sum::<f64>() / n;
+        assert!(mean.abs() < 6.0 * (mu / n).sqrt(), "{variance:?}: mean {mean}");
+        assert!((square / mu - 1.0).abs() < 6.0 * (2.1 / n).sqrt(), "{variance:?}: mean square {square}");
+    }
+}
+
+#[test]
+fn samplers_are_chosen_by_name() {
+    for sampler in [NoiseSampler::Exact, NoiseSampler::OpenDp] {
+        assert_eq!(sampler.name().parse(), Ok(sampler));
+        let mut out = vec![0; 8];
+        let mut source = sampler.source().expect("entropy");
+        // σ = 1000: eight zeros have probability below 10^-27.
+        source.add_discrete_gaussian(Variance::new(1_000_000, 1).expect("small"), &mut out).expect("noise");
+        assert!(out.iter().any(|x| *x != 0));
+    }
+    assert_ne!(NoiseSampler::Exact.source().expect("entropy").name(), OpenDpSampler::new().name());
+    assert!("laplace".parse::<NoiseSampler>().is_err());
+}
