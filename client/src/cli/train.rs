@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use forecastle_crypto::dp::noise::NoiseSampler;
 use serde_json::json;
 
 use super::{Format, Outcome, print_json, runtime};
@@ -37,6 +38,9 @@ pub(super) struct Arguments {
     /// Seconds for which a server that does not answer is tried.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     patience: u64,
+    /// Who draws the noise: exact, or opendp (OpenDP's sampler, some hundred times slower).
+    #[arg(long, value_name = "SAMPLER", default_value_t)]
+    noise: NoiseSampler,
 }
 
 pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
@@ -60,7 +64,7 @@ pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
     let runtime = runtime()?;
     // The connection starts a task of its own when it is opened.
     let _entered = runtime.enter();
-    let mut participant = Participant::open(home, Box::new(step), options)?;
+    let mut participant = Participant::open(home, Box::new(step), options)?.with_sampler(arguments.noise);
     let mut observe = |event: RoundEvent| match format {
         Format::Json => {
             if let Ok(line) = serde_json::to_string(&event) {

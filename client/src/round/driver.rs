@@ -20,7 +20,7 @@ use std::{
 use forecastle_crypto::{
     dp::{
         filter::{self, Budget, MerchantPolicy, Refusal, Reservation},
-        noise::{ExactSampler, NoiseSource},
+        noise::NoiseSampler,
         plan::PrivacyPlan,
     },
     entropy::SystemEntropy,
@@ -155,6 +155,7 @@ pub struct Participant {
     prekeys: PrekeyStore,
     step: Arc<Mutex<Box<dyn LocalStep>>>,
     options: TrainOptions,
+    sampler: NoiseSampler,
 }
 
 impl Participant {
@@ -182,7 +183,14 @@ impl Participant {
             plan_sha256,
             policy,
             options,
+            sampler: NoiseSampler::default(),
         })
+    }
+
+    /// Has noise drawn by `sampler`; the charge names it.
+    #[must_use]
+    pub fn with_sampler(self, sampler: NoiseSampler) -> Self {
+        Self { sampler, ..self }
     }
 
     /// Takes part in rounds until the schedule ends (or once). Returns the version of the last model.
@@ -337,11 +345,11 @@ impl Participant {
         let delivered = self.exchange.await_message(&sid_bytes, Awaited::Shares).await?.map_err(Missed::Round)?;
         let sum = gradients.await.map_err(|e| TrainError::Step(e.to_string()))?.map_err(TrainError::Step)?;
         let delivered = DeliveredShares::decode(&delivered).map_err(|e| Missed::Round(e.to_string()))?;
-        let mut noise = ExactSampler::new().map_err(|e| TrainError::Step(e.to_string()))?;
+        let mut noise = self.sampler.source().map_err(|e| TrainError::Step(e.to_string()))?;
         let noised = grid
             .quantize(&sum)
             .map_err(|e| TrainError::Step(e.to_string()))?
-            .with_noise(&mut noise, terms.variance_local)
+            .with_noise(noise.as_mut(), terms.variance_local)
             .map_err(|e| TrainError::Step(e.to_string()))?;
         let (state, update) = state.mask(delivered, noised).map_err(misbehaved)?;
         fault::point("masked");
