@@ -20,7 +20,7 @@ struct CommandLine {
 enum Verb {
     /// ε of a number of training steps, without any federation
     #[command(after_help = epsilon::EXAMPLES)]
-    Epsilon(epsilon::Arguments),
+    Epsilon(Box<epsilon::Arguments>),
     /// Judge a federation's exported log
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Arguments),

@@ -136,3 +136,83 @@ fn help_shows_examples() {
         assert!(stdout(&output).contains(expected), "{expected} in {}", stdout(&output));
     }
 }
+
+#[test]
+fn other_peoples_mechanisms_have_answers() {
+    let cases: [(&[&str], f64, f64); 5] = [
+        (&["--mechanism", "gaussian", "--q", "0.01", "--sigma", "2", "--steps", "2000", "--touched", "5"], 6.15, 6.17),
+        // Ten releases of scale 10: pure privacy of ε = 1 at most.
+        (&["--mechanism", "laplace", "--sigma", "10", "--steps", "10"], 0.5, 1.001),
+        (
+            &[
+                "--mechanism",
+                "skellam",
+                "--sigma",
+                "100",
+                "--sensitivity",
+                "19.5",
+                "--dimension",
+                "1024",
+                "--steps",
+                "1",
+            ],
+            0.8,
+            0.9,
+        ),
+        (&["--mechanism", "discrete-gaussian", "--sigma", "1", "--sensitivity", "1", "--steps", "1"], 4.4, 4.6),
+        (&["--mechanism", "shuffled-gaussian", "--sigma", "2", "--steps", "1"], 4.8, 5.0),
+    ];
+    for (arguments, least, greatest) in cases {
+        let output = audit(&[&["epsilon"], arguments, &["--delta", "1e-6", "--format", "json"]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let answer: Value = serde_json::from_str(stdout(&output)).expect("JSON");
+        let epsilon = answer["epsilon"].as_f64().expect("ε");
+        assert!(epsilon > least && epsilon < greatest, "{answer}");
+        assert!(answer["basis"].is_string());
+    }
+}
+
+#[test]
+fn delta_and_sigma_can_be_asked_for() {
+    let base = ["epsilon", "--unit", "merchant", "--steps", "1", "--format", "json"];
+    let of = |more: &[&str]| -> Value {
+        let output = audit(&[&base[..], more].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_str(stdout(&output)).expect("JSON")
+    };
+    // Published: σ = 2.230476271186421 for ε = 2 at δ = 1e-6.
+    let sigma = of(&["--epsilon", "2", "--delta", "1e-6"])["sigma"].as_f64().expect("σ");
+    assert!((sigma / 2.230_476_271_186_421 - 1.0).abs() < 2e-6);
+    let delta = of(&["--epsilon", "2", "--sigma", "2.230476271186421"])["delta"].as_f64().expect("δ");
+    assert!((delta / 1e-6 - 1.0).abs() < 1e-6, "{delta}");
+}
+
+#[test]
+fn a_profile_is_a_falling_list() {
+    let output = audit(&[&SERIES[..9], &["--profile", "--format", "json"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let answer: Value = serde_json::from_str(stdout(&output)).expect("JSON");
+    let points = answer["profile"].as_array().expect("a list");
+    let deltas: Vec<f64> = points.iter().map(|point| point["delta"].as_f64().expect("δ")).collect();
+    assert!(deltas.len() > 20 && deltas.windows(2).all(|pair| pair[0] >= pair[1]));
+    let text = audit(&[&SERIES[..9], &["--profile"]].concat());
+    assert_eq!(stdout(&text).lines().count(), points.len() + 3, "{}", stdout(&text));
+    assert_eq!(audit(&[&SERIES[..], &["--profile"]].concat()).status.code(), Some(2), "--delta and --profile");
+}
+
+#[test]
+fn an_event_file_is_read_as_ledgers_write_it() {
+    let event = r#"{"mechanism":"composed","events":[
+        {"mechanism":"gaussian","noise_multiplier":20.0},
+        {"mechanism":"within_ratio","log_ratio":1e-9,"event":{"mechanism":"customer_step","sampling_rate":0.1,"touched":2,"noise_multiplier":8.0}}]}"#;
+    let file = batch_file(event);
+    let path = file.path().to_str().expect("UTF-8");
+    let output = audit(&["epsilon", "--event", path, "--steps", "40", "--delta", "1e-6", "--format", "json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let answer: Value = serde_json::from_str(stdout(&output)).expect("JSON");
+    assert!(answer["epsilon"].as_f64().expect("ε") > 1.0);
+    assert_eq!(audit(&["epsilon", "--event", path, "--sigma", "1", "--delta", "1e-6"]).status.code(), Some(2));
+    let broken = batch_file(r#"{"mechanism":"gaussian","noise_multiplier":null}"#);
+    let output = audit(&["epsilon", "--event", broken.path().to_str().expect("UTF-8"), "--delta", "1e-6"]);
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("JSON event"), "{}", stderr(&output));
+}
