@@ -40,11 +40,13 @@ async fn a_server_killed_in_mid_round_loses_no_model_and_forgets_no_charge() {
     let state = federation.state().await;
     assert_eq!(state.model(1).await.unwrap().unwrap(), model, "the published model is still there");
     let status = state.status().await.unwrap();
-    assert_eq!(status.ledger_entries, entries_before + 1, "every entry is still there, and the abandonment");
-    assert_eq!((status.rounds_used, status.rounds_abandoned, status.model_version), (2, 1, 1));
+    // The merchants find the server again by themselves: round 3 may have begun already.
+    assert!(status.ledger_entries > entries_before, "every entry is still there, and the abandonment");
+    assert_eq!((status.rounds_abandoned, status.model_version), (1, 1));
     let (entries, _) = federation.audit().await;
-    let Some(Entry::RoundAbandoned(RoundAbandoned { round: 2, charges, .. })) = entries.last() else {
-        panic!("round 2 is not recorded as abandoned: {:?}", entries.last());
+    let next = &entries[usize::try_from(entries_before).unwrap()];
+    let Entry::RoundAbandoned(RoundAbandoned { round: 2, charges, .. }) = next else {
+        panic!("round 2 is not recorded as abandoned: {next:?}");
     };
     assert_eq!(charges.len(), MERCHANTS - 1, "the charges of the dead round stay in the log");
 
