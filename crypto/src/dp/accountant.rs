@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The most different releases (equal ones are merged) in one event.
-pub const DISTINCT_MAX: usize = 4096;
+pub const DISTINCT_MAX: usize = 1024;
 /// δ at the end of a [`profile`].
 pub const PROFILE_DELTA: f64 = 1e-12;
 /// Into how many equal parts a [`profile`] divides its range of ε.

@@ -98,8 +98,9 @@ pub enum DpEvent {
     /// A vector of integers, plus the sum of `shares` independent discrete Gaussians on every coordinate.
     ///
     /// One coordinate: the loss is listed atom by atom (private module `lattice`). Several: as a real Gaussian, by
-    /// [`super::integer`]; beside it the concentrated bounds of Canonne, Kamath, Steinke 2020 (theorem 4) and, for sums,
-    /// Kairouz, Liu, Steinke 2021 (theorem 1). The smaller ε is taken, both being proven.
+    /// [`super::integer`]; beside it the concentrated bound of Canonne, Kamath, Steinke 2020 (theorem 4), for sums with
+    /// what they cost by [`super::integer`] or by Kairouz, Liu, Steinke 2021 (theorem 1). The smaller ε is taken, all
+    /// being proven.
     DiscreteGaussian {
         /// σ of one share, in units: the parameter of the distribution, which for small σ is not quite its deviation.
         noise_units: f64,

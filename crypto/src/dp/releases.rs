@@ -17,8 +17,8 @@ use super::{
     mixture::MixturePair,
     noise::tau,
     pair::LossPair,
-    pld::{MassError, Tails},
-    rdp::{Curve, RenyiComposition, discrete_gaussian_rho},
+    pld::{CELLS_MAX, MassError, Tails},
+    rdp::{Curve, DiscreteGaussianSum, RenyiComposition},
     unit::NeighboringRelation,
 };
 
@@ -28,6 +28,8 @@ const STEP: f64 = 1e-3;
 const SQUARED_MU_MAX: f64 = 1e100;
 /// The farthest mean, in units of the noise, that a release on the grid may have: beyond, ε is in the millions.
 const REACH_MAX: f64 = 4096.0;
+/// The most grid points of all distributions of one composition together: 256 MiB.
+const CELLS_TOTAL: f64 = 33_554_432.0;
 /// Λ above which ε + 2Λ is not worth computing.
 const LOG_RATIO_MAX: f64 = 200.0;
 
@@ -187,10 +189,17 @@ impl Releases {
             return;
         }
         let absolute = absolute_sensitivity(sensitivity, dimension);
-        self.renyi.rho += count * discrete_gaussian_rho(variance, sensitivity, absolute, d, tau(local, shares));
         let noise = IntegerNoise::new(local * local, shares, dimension);
+        let log_ratio = noise.map_or(f64::INFINITY, |noise| noise.sum_log_ratio());
+        let tau = tau(local, shares);
+        let sum = DiscreteGaussianSum::new(variance, sensitivity, absolute, d, log_ratio, tau);
+        if shares == 1 {
+            self.renyi.rho += 0.5 * count * sensitivity * sensitivity / variance;
+        } else {
+            self.renyi.curves.push((Curve::DiscreteGaussianSum(sum), times));
+        }
         if dimension == 1 && variance.sqrt() <= GAUSSIAN_UNITS_MAX && sensitivity < REACH_MAX * variance.sqrt() {
-            self.log_ratio += count * noise.map_or(f64::INFINITY, |noise| noise.sum_log_ratio());
+            self.log_ratio += count * log_ratio;
             let kind = Kind::DiscreteGaussian { sigma: variance.sqrt().to_bits(), shift: sensitivity as u64 };
             self.paired(kind, times);
             self.renyi.sharper |= shares > 1;
@@ -419,13 +428,14 @@ pub(super) fn on_grid(
 
 /// A step of at most [`STEP`] that keeps the excess of the grid small: its cells add about h²/6 to the variance of
 /// each release's loss, which should be little against that variance itself and, over all releases (weighted by a tilt
-/// of some ten), against 1e-4. A coarser one where the losses of one release would not fit otherwise; and a divisor of
-/// the widest spacing of atoms, if there are any and the number of cells allows it.
+/// of some ten), against 1e-4. A coarser one where the losses of one release, or all losses together, would not fit
+/// otherwise; and a divisor of the widest spacing of atoms, if there are any and the number of cells allows it.
 fn grid_step(pairs: &[(LossPair, u64)], tails: Tails) -> f64 {
     let releases: f64 = pairs.iter().map(|(_, count)| *count as f64).sum();
     let variance: f64 = pairs.iter().map(|(pair, count)| *count as f64 * pair.second_moment()).sum();
     let wanted = STEP.min((1.5e-4 / releases).sqrt()).min(0.02 * (variance / releases).sqrt()).max(1e-9);
-    let least = pairs.iter().map(|(pair, _)| pair.least_step(tails)).fold(1e-9, f64::max);
+    let finest = || pairs.iter().map(|(pair, _)| pair.least_step(tails));
+    let least = finest().fold(finest().sum::<f64>() * CELLS_MAX as f64 / CELLS_TOTAL, f64::max).max(1e-9);
     let spacing = pairs.iter().filter_map(|(pair, _)| pair.spacing()).fold(0.0, f64::max);
     let step = wanted.max(least);
     let aligned = spacing / (spacing / step).ceil();
