@@ -5,7 +5,8 @@
 //! 1. the pre-key's secret is taken off the disk — crash: the key is burnt, the round missed;
 //! 2. key shares are sent;
 //! 3. gradients are summed, rounded, noised, masked, all in memory — crash: nothing has left;
-//! 4. the charge, drawn on what was reserved when training began, is fsynced into the own ledger — crash: overcharged, the round abandoned;
+//! 4. the charge, drawn on what was reserved when training began, is fsynced into the own ledger — crash:
+//!    overcharged, the round abandoned;
 //! 5. charge and masked update are sent — crash: charged, the server has it whole or not at all; it is never
 //!    computed again, so the same data never leave with fresh noise —
 //!    then the server proves that the charge is in the log, or this merchant says nothing more in the round;

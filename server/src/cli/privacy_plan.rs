@@ -262,12 +262,11 @@ fn text(answer: &Answer, out: Option<&PathBuf>) -> String {
         line(format_args!("\nThis plan cannot be run by this version: {why}"));
     }
     match out {
-        Some(path) => line(format_args!(
-            "\nWritten to {}. Next: forecastle-server init --plan {} --model FILE",
-            path.display(),
-            path.display()
-        )),
+        Some(path) => line(format_args!("\nWritten to {}.", path.display())),
         None => line(format_args!("\nNothing was written: --out PLAN.toml keeps the plan.")),
+    }
+    if let (Some(path), None) = (out, &proposal.not_runnable) {
+        line(format_args!("Next: forecastle-server init --plan {} --model FILE", path.display()));
     }
     text.truncate(text.trim_end().len());
     text

@@ -85,8 +85,12 @@ pub(super) fn choices(request: &Request, plan: &PrivacyPlan, signal: f64) -> Res
             "integers.bits",
             plan.integers.bits.to_string(),
             format!(
-                "the fewest with which no sum of the run wraps around, but for a chance of 2⁻⁴⁰, were all {} merchants there with {} series each",
-                rounds.cohort_max, step.series_per_merchant_max
+                "the fewest with which no sum of the run wraps around, but for a chance of 2⁻⁴⁰, were all {} merchants there{}",
+                rounds.cohort_max,
+                match plan.local {
+                    Some(_) => String::new(),
+                    None => format!(" with {} series each", step.series_per_merchant_max),
+                }
             ),
         ),
         choice(
