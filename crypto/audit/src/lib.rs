@@ -3,10 +3,12 @@
 //! Invariant: everything is computed again from events by [`forecastle_crypto::dp::accountant`]; no ε that somebody else
 //! wrote down is believed. Nothing here opens a socket.
 //!
-//! [`folder`] reads an exported log, [`quorum`] counts its witnesses; besides them, one module for each verb of `forecastle-audit`.
+//! One module for each verb of `forecastle-audit`, and [`odds`], [`canaries`] and [`folder`] that they read with.
 
+pub mod canaries;
 pub mod epsilon;
+pub mod explain;
 pub mod folder;
-pub mod quorum;
+pub mod odds;
+pub mod report;
 pub mod verify;
-pub mod witness;

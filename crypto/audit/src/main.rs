@@ -3,7 +3,7 @@
 use std::{error::Error, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use forecastle_audit::{epsilon, verify, witness};
+use forecastle_audit::{epsilon, explain, report, verify};
 
 /// Exit code where the input was wrong, the same that the command line parser uses.
 const BAD_INPUT: u8 = 2;
@@ -21,12 +21,15 @@ enum Verb {
     /// ε of a number of training steps, without any federation
     #[command(after_help = epsilon::EXAMPLES)]
     Epsilon(Box<epsilon::Arguments>),
+    /// What an (ε, δ) claim means, in words and odds
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Arguments),
+    /// Write a report on a federation's exported log, for people who answer for it
+    #[command(after_help = report::EXAMPLES)]
+    Report(report::Arguments),
     /// Judge a federation's exported log
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Arguments),
-    /// Remember logs' checkpoints, and cosign only what extends them
-    #[command(after_help = witness::EXAMPLES)]
-    Witness(witness::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -35,28 +38,19 @@ fn main() -> ExitCode {
             println!("{text}");
             ExitCode::from(code)
         }
-        Err((error, code)) => {
+        Err(error) => {
             eprintln!("forecastle-audit: {error}");
-            ExitCode::from(code)
+            ExitCode::from(BAD_INPUT)
         }
     }
 }
 
-/// The answer, or why there is none, and the exit code.
-fn run(verb: Verb) -> Result<(String, u8), (Box<dyn Error>, u8)> {
+/// The answer and its exit code.
+fn run(verb: Verb) -> Result<(String, u8), Box<dyn Error>> {
     match verb {
-        Verb::Epsilon(arguments) => Ok((epsilon::run(&arguments).map_err(bad_input)?, 0)),
-        Verb::Verify(arguments) => verify::run(&arguments).map_err(bad_input),
-        Verb::Witness(arguments) => match witness::run(&arguments) {
-            Ok(text) => Ok((text, 0)),
-            Err(error) => {
-                let code = error.exit_code();
-                Err((error.into(), code))
-            }
-        },
+        Verb::Epsilon(arguments) => Ok((epsilon::run(&arguments)?, 0)),
+        Verb::Explain(arguments) => Ok((explain::run(&arguments)?, 0)),
+        Verb::Report(arguments) => Ok(report::run(&arguments)?),
+        Verb::Verify(arguments) => Ok(verify::run(&arguments)?),
     }
-}
-
-fn bad_input(error: impl Error + 'static) -> (Box<dyn Error>, u8) {
-    (error.into(), BAD_INPUT)
 }

@@ -16,9 +16,7 @@ impl Auditor {
         };
         let federation = self.founded.federation.clone();
         match signed.verify(&federation, &key) {
-            Err(e) => {
-                self.find(None, Rule::Checkpoint, format!("the checkpoint is not signed by the federation: {e}"))
-            }
+            Err(e) => self.find(None, Rule::Checkpoint, format!("the checkpoint is not signed by the federation: {e}")),
             Ok(checkpoint) if checkpoint.origin != federation => {
                 self.find(None, Rule::Checkpoint, format!("the checkpoint is of `{}`", checkpoint.origin));
             }

@@ -11,9 +11,7 @@ use crate::{
     ledger::{
         audit::{AuditError, Finding, Rule, Verdict, audit},
         checkpoint::Checkpoint,
-        entry::{
-            Charge, Enrolled, Entry, Founded, NoiseMode, RoundAbandoned, RoundClosed, Sampler, SignedCharge,
-        },
+        entry::{Charge, Enrolled, Entry, Founded, NoiseMode, RoundAbandoned, RoundClosed, Sampler, SignedCharge},
         merkle::MerkleTree,
     },
     secagg::{
@@ -346,7 +344,8 @@ pub fn halved(variance: Variance) -> Variance {
 }
 
 fn confirm(closed: &mut RoundClosed) {
-    let set = |numbers: &[u8]| -> ParticipantSet { numbers.iter().filter_map(|n| ParticipantNumber::new(*n)).collect() };
+    let set =
+        |numbers: &[u8]| -> ParticipantSet { numbers.iter().filter_map(|n| ParticipantNumber::new(*n)).collect() };
     let statement = consistency_message(&closed.sid, &set(&closed.sharers), &set(&closed.survivors));
     for (number, signature) in &mut closed.consistency {
         let merchant = usize::from(*number).checked_sub(1).and_then(|k| closed.roster.get(k));
