@@ -1,6 +1,10 @@
 //! `forecastle-audit`: recomputes, without a network, what privacy a federation's releases cost.
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use forecastle_audit::{epsilon, explain, report, verify};
@@ -35,8 +39,14 @@ enum Verb {
 fn main() -> ExitCode {
     match run(CommandLine::parse().verb) {
         Ok((text, code)) => {
-            println!("{text}");
-            ExitCode::from(code)
+            // Whoever closes the pipe early (`| head`) has seen enough; the exit code stays the verdict's.
+            match writeln!(io::stdout(), "{text}") {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    eprintln!("forecastle-audit: cannot print: {error}");
+                    ExitCode::from(BAD_INPUT)
+                }
+                _ => ExitCode::from(code),
+            }
         }
         Err(error) => {
             eprintln!("forecastle-audit: {error}");

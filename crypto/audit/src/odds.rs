@@ -25,6 +25,9 @@ pub struct Point {
     pub delta: f64,
 }
 
+/// Factors for which is given how likely odds change by more.
+pub const FACTORS: [f64; 4] = [3.0, 10.0, 100.0, 1000.0];
+
 /// What one guarantee, or a whole profile, allows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Odds {
@@ -36,12 +39,23 @@ pub struct Odds {
     pub factor: Option<f64>,
     /// Twice δ: an upper bound on the chance that they change by more than twice that factor.
     pub larger_change: f64,
+    /// How likely odds move towards the truth by more than a factor, at most.
+    pub changes: Vec<Change>,
     /// Of guesses between two equally likely cases, the share that can be right at best.
     pub right_guesses: f64,
     /// How many of those whose data were used can be found at best, by the share of the others that is accused wrongly.
     pub found: Vec<Found>,
     /// What may become of a belief, apart from the chance above.
     pub beliefs: Vec<Belief>,
+}
+
+/// A factor and how likely it is exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// By which odds move towards the truth.
+    pub factor: f64,
+    /// The largest chance that they move by more.
+    pub chance: f64,
 }
 
 /// A point of the trade-off between wrong and right accusations.
@@ -76,6 +90,10 @@ impl Odds {
             delta,
             factor: Some(epsilon.exp()).filter(|factor| factor.is_finite()),
             larger_change: (2.0 * delta).min(1.0),
+            changes: FACTORS
+                .into_iter()
+                .map(|factor| Change { factor, chance: best(&|point| larger_change(point, factor)) })
+                .collect(),
             right_guesses: best(&right_guesses),
             found: FALSE_POSITIVE_RATES
                 .into_iter()
@@ -100,6 +118,12 @@ impl Odds {
 fn posterior(before: f64, change: f64) -> f64 {
     let log_odds = (before / (1.0 - before)).ln() + change;
     1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// Pr[L > ln `factor`] ≤ δ/(1 − e^ε/factor), where that says anything.
+fn larger_change(Point { epsilon, delta }: Point, factor: f64) -> f64 {
+    let share = epsilon.exp() / factor;
+    if share < 1.0 { (delta / (1.0 - share)).min(1.0) } else { 1.0 }
 }
 
 /// The largest true positive rate at false positive rate `alpha`.
@@ -188,6 +212,10 @@ mod tests {
         let (alone, whole) = (Odds::of(stated, &[]), Odds::of(stated, &profile));
         assert!(whole.right_guesses <= alone.right_guesses);
         assert!((whole.right_guesses - phi(0.5)).abs() < 1e-6, "{}", whole.right_guesses);
+        // L ~ N(1/2, 1): Pr[L > ln 10] = Φ(1/2 − ln 10) = 3.57 %, and no bound may be below it.
+        let ten = whole.changes[1];
+        assert!(ten.factor == 10.0 && ten.chance > phi(0.5 - 10f64.ln()) && ten.chance < 0.08, "{ten:?}");
+        assert_eq!(alone.changes[1].chance, 1.0, "ε = 5 alone says nothing of a factor of 10");
         // The best test at 5 % false positives finds Φ(Φ⁻¹(0.05) + 1) = 25.95 %.
         let found = whole.found[0].true_positives;
         assert!((0.2595..0.2605).contains(&found), "{found}");

@@ -28,9 +28,9 @@ use crate::{
 /// The format version of the JSON report.
 pub const VERSION: u16 = 1;
 /// Points of a curve over rounds.
-const ROUND_POINTS: u32 = 24;
+const ROUND_POINTS: u32 = 16;
 /// Points of a privacy profile.
-const PROFILE_POINTS: u32 = 28;
+const PROFILE_POINTS: u32 = 21;
 /// δ below which a profile is not drawn.
 const PROFILE_DELTA_MIN: f64 = 1e-12;
 
@@ -211,6 +211,8 @@ pub struct SeveralMerchants {
     pub published: Spent,
     /// Against the server and its assumed colluders, none of whom is one of these merchants.
     pub server: Spent,
+    /// Of guesses at even odds, the share that readers of the published models can get right at best.
+    pub published_right_guesses: f64,
 }
 
 /// A person whose purchases lie in several series.
@@ -222,6 +224,8 @@ pub struct SeveralSeries {
     pub published: Spent,
     /// Against the server and its assumed colluders.
     pub server: Spent,
+    /// Of guesses at even odds, the share that readers of the published models can get right at best.
+    pub published_right_guesses: f64,
 }
 
 /// Several periods, each costing what this one cost.
@@ -235,6 +239,8 @@ pub struct SeveralPeriods {
     pub server: Spent,
     /// Against everyone else.
     pub everyone_else: Spent,
+    /// Of guesses at even odds, the share that readers of the published models can get right at best.
+    pub published_right_guesses: f64,
 }
 
 /// ε after some rounds.
@@ -330,7 +336,7 @@ impl Facts {
             gdpr: words::gdpr(&promise, &log),
             ccpa: words::ccpa(&promise),
             nist: words::nist(&promise, &log),
-            assessment: words::assessment(&promise, &log),
+            assessment: words::assessment(&promise, &log, &adversaries),
             merchants: verdict.merchants.clone(),
             canaries,
             adversaries,
@@ -448,7 +454,7 @@ impl<'a> Costs<'a> {
     }
 
     fn spent(&self, adversary: Adversary, rounds: u32) -> Result<Spent, FactsError> {
-        Ok(accountant::epsilon(&self.event(adversary, rounds)?, self.delta())?)
+        Ok(self.spent_on(&self.event(adversary, rounds)?)?)
     }
 
     fn adversaries(&self) -> Result<Vec<AdversaryFacts>, FactsError> {
@@ -514,11 +520,13 @@ impl<'a> Costs<'a> {
             .map(|merchants| {
                 let series = merchants * self.plan.bounds.series;
                 let against = |adversary| self.touching(series, self.sigma(adversary));
+                let published = against(Adversary::Published)?;
                 Ok(SeveralMerchants {
                     merchants,
                     series,
-                    published: against(Adversary::Published)?,
-                    server: against(Adversary::Server)?,
+                    published: self.spent_on(&published)?,
+                    server: self.spent_on(&against(Adversary::Server)?)?,
+                    published_right_guesses: right_guesses(&published)?,
                 })
             })
             .collect()
@@ -536,18 +544,24 @@ impl<'a> Costs<'a> {
             .into_iter()
             .map(|series| {
                 let against = |adversary| self.touching(series, self.sigma(adversary) * correction);
+                let published = against(Adversary::Published)?;
                 Ok(SeveralSeries {
                     series,
-                    published: against(Adversary::Published)?,
-                    server: against(Adversary::Server)?,
+                    published: self.spent_on(&published)?,
+                    server: self.spent_on(&against(Adversary::Server)?)?,
+                    published_right_guesses: right_guesses(&published)?,
                 })
             })
             .collect()
     }
 
-    fn touching(&self, series: u32, sigma: f64) -> Result<Spent, FactsError> {
+    fn touching(&self, series: u32, sigma: f64) -> Result<DpEvent, EventError> {
         let step = DpEvent::step(PrivacyUnit::Customer, self.plan.step.sampling_rate, series, sigma)?;
-        Ok(accountant::epsilon(&step.times(u64::from(self.rounds)), self.delta())?)
+        Ok(step.times(u64::from(self.rounds)))
+    }
+
+    fn spent_on(&self, event: &DpEvent) -> Result<Spent, AccountingError> {
+        accountant::epsilon(event, self.delta())
     }
 
     fn several_periods(&self) -> Result<Vec<SeveralPeriods>, FactsError> {
@@ -557,12 +571,13 @@ impl<'a> Costs<'a> {
         [1, 2, 3, 5, 10]
             .into_iter()
             .map(|periods| {
-                let against = |adversary| self.spent(adversary, self.rounds.saturating_mul(periods));
+                let rounds = self.rounds.saturating_mul(periods);
                 Ok(SeveralPeriods {
                     periods,
-                    published: against(Adversary::Published)?,
-                    server: against(Adversary::Server)?,
-                    everyone_else: against(Adversary::EveryoneElse)?,
+                    published: self.spent(Adversary::Published, rounds)?,
+                    server: self.spent(Adversary::Server, rounds)?,
+                    everyone_else: self.spent(Adversary::EveryoneElse, rounds)?,
+                    published_right_guesses: right_guesses(&self.event(Adversary::Published, rounds)?)?,
                 })
             })
             .collect()
@@ -591,4 +606,10 @@ impl<'a> Costs<'a> {
             })
             .collect()
     }
+}
+
+/// Of guesses at even odds, the share that can be right at best: half of one more than the total variation distance,
+/// which is δ at ε = 0.
+fn right_guesses(event: &DpEvent) -> Result<f64, AccountingError> {
+    Ok((0.5 * (1.0 + accountant::delta(event, 0.0)?)).min(1.0))
 }

@@ -24,11 +24,19 @@ struct Page<'a> {
     over_rounds: String,
     profile: Option<String>,
     cohorts: Option<String>,
+    beliefs: Vec<BeliefRow>,
+    changes: Vec<(String, Vec<f64>)>,
     /// Merchants in the sum, and in how many rounds.
     sizes: Vec<(u32, usize)>,
     abandoned: Vec<(&'a RoundRecord, &'a str)>,
     published: Vec<Published<'a>>,
     rounds_left_out: usize,
+}
+
+/// A belief, and the least and greatest that each adversary may come to.
+struct BeliefRow {
+    before: f64,
+    after: Vec<(String, String)>,
 }
 
 struct Published<'a> {
@@ -62,6 +70,8 @@ pub(super) fn html(facts: &Facts) -> Result<String, ReportError> {
     let charged = facts.rounds_charged > 0;
     let page = Page {
         summary: summary(facts),
+        beliefs: beliefs(facts),
+        changes: changes(facts),
         over_rounds: plot::over_rounds(&facts.over_rounds, facts.rounds_charged, facts.promise.epsilon_cap)?,
         profile: charged.then(|| plot::profile(&facts.adversaries, facts.promise.delta)).transpose()?,
         cohorts: (!bars.is_empty()).then(|| plot::cohorts(&bars)).transpose()?,
@@ -90,6 +100,35 @@ fn of_published(round: &RoundRecord) -> Option<Published<'_>> {
     }
 }
 
+/// The extremes of each belief, rounded outwards.
+fn beliefs(facts: &Facts) -> Vec<BeliefRow> {
+    let odds: Vec<&Odds> = facts.adversaries.iter().filter_map(|row| row.odds.as_ref()).collect();
+    let least = |share: f64| format!("{:.2}\u{a0}%", (share * 1e4).floor() / 1e2);
+    let Some(first) = odds.first() else { return Vec::new() };
+    (0..first.beliefs.len())
+        .map(|k| BeliefRow {
+            before: first.beliefs[k].before,
+            after: odds
+                .iter()
+                .filter_map(|odds| odds.beliefs.get(k))
+                .map(|belief| (least(belief.at_least), per_cent(belief.at_most, 2)))
+                .collect(),
+        })
+        .collect()
+}
+
+/// How likely odds move by more than each factor, for each adversary.
+fn changes(facts: &Facts) -> Vec<(String, Vec<f64>)> {
+    let odds: Vec<&Odds> = facts.adversaries.iter().filter_map(|row| row.odds.as_ref()).collect();
+    let Some(first) = odds.first() else { return Vec::new() };
+    (0..first.changes.len())
+        .map(|k| {
+            let chances = odds.iter().filter_map(|odds| odds.changes.get(k)).map(|change| change.chance).collect();
+            (format!("× {}", first.changes[k].factor), chances)
+        })
+        .collect()
+}
+
 /// What a reader in a hurry should know.
 fn summary(facts: &Facts) -> Vec<String> {
     let promise = &facts.promise;
@@ -114,12 +153,27 @@ fn summary(facts: &Facts) -> Vec<String> {
     if facts.rounds_charged == 0 {
         said.push("No merchant has charged anything yet, so nothing has been spent.".to_owned());
     }
+    if facts.findings.iter().any(|finding| finding.class == Class::Integrity) {
+        said.push("What follows is what the log would mean if it could be relied on.".to_owned());
+    }
     for row in &facts.adversaries {
         if let (Some(spent), Some(odds)) = (row.spent, &row.odds) {
             said.push(in_words(&row.who, spent, odds, promise.unit));
         }
     }
-    said.push("This is not a claim of anonymity.".to_owned());
+    if let Some(two) = facts.several_merchants.iter().find(|row| row.merchants == 2) {
+        said.push(format!(
+            "Whoever is a customer of two of these merchants is protected less: ε = {} against readers of the models, at most \
+             {} of guesses right.",
+            epsilon(two.published.epsilon),
+            per_cent(two.published_right_guesses, 1)
+        ));
+    }
+    said.push(
+        "All this presumes that each merchant's software does what it signs; what supports that, and what no log can show, is \
+         said under “Verification”. This is not a claim of anonymity."
+            .to_owned(),
+    );
     said
 }
 
@@ -160,12 +214,19 @@ impl Page<'_> {
         per_cent(*value, 1)
     }
 
-    fn least(&self, value: &f64) -> String {
-        format!("{:.3} %", (value * 1e5).floor() / 1e3)
+    /// A chance: per cent, or a power of ten where it is small.
+    fn chance(&self, value: &f64) -> String {
+        if *value < 1e-4 { format!("{value:.1e}") } else { per_cent(*value, 2) }
     }
 
-    fn most(&self, value: &f64) -> String {
-        per_cent(*value, 3)
+    /// The chance that any of `people` meets an exception.
+    fn any_of(&self, odds: &Odds, people: u32) -> String {
+        per_cent((odds.larger_change * f64::from(people)).min(1.0), 2)
+    }
+
+    /// "4", or "4 to 6".
+    fn range(&self, range: &(u32, u32)) -> String {
+        if range.0 == range.1 { range.0.to_string() } else { format!("{} to {}", range.0, range.1) }
     }
 
     fn factor(&self, odds: &Odds) -> String {
@@ -186,6 +247,12 @@ impl Page<'_> {
 
     fn per_series(&self) -> bool {
         self.facts.promise.unit == PrivacyUnit::Series
+    }
+
+    /// Whether the canaries stand for something else than the promise protects.
+    fn other_kind(&self) -> bool {
+        let kind = self.facts.canaries.as_ref().map(|canaries| canaries.result.mode.name());
+        kind.is_some_and(|kind| kind != self.facts.promise.unit.name())
     }
 
     fn counted_more(&self) -> bool {

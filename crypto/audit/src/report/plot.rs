@@ -53,8 +53,8 @@ pub(super) fn over_rounds(points: &[AfterRounds], charged: u32, cap: f64) -> Res
     svg("ε over rounds", |root| {
         let mut chart = ChartBuilder::on(root)
             .margin(10)
-            .x_label_area_size(38)
-            .y_label_area_size(48)
+            .x_label_area_size(46)
+            .y_label_area_size(54)
             .build_cartesian_2d(0.0..last, 0.0..top)
             .map_err(said)?;
         chart
@@ -69,8 +69,8 @@ pub(super) fn over_rounds(points: &[AfterRounds], charged: u32, cap: f64) -> Res
             .y_label_formatter(&|y| format!("{y:.0}"))
             .x_desc("charged rounds")
             .y_desc("ε")
-            .label_style(label(15))
-            .axis_desc_style(label(15))
+            .label_style(label(18))
+            .axis_desc_style(label(18))
             .draw()
             .map_err(said)?;
         let charged = f64::from(charged);
@@ -79,8 +79,8 @@ pub(super) fn over_rounds(points: &[AfterRounds], charged: u32, cap: f64) -> Res
             chart.draw_series(LineSeries::new(mark, INK.mix(0.55).stroke_width(1))).map_err(said)?;
         }
         let words = [
-            Text::new(format!("cap {cap}"), (last * 0.015, cap + top * 0.07), label(14)),
-            Text::new("charged".to_owned(), ((charged - last * 0.13).max(last * 0.015), top * 0.985), label(14)),
+            Text::new(format!("cap {cap}"), (last * 0.015, cap + top * 0.07), label(17)),
+            Text::new("charged".to_owned(), ((charged - last * 0.13).max(last * 0.015), top * 0.985), label(17)),
         ];
         chart.draw_series(words).map_err(said)?;
         for (points, line) in series.into_iter().zip(LINES) {
@@ -99,8 +99,8 @@ pub(super) fn profile(rows: &[AdversaryFacts], delta: f64) -> Result<String, Rep
     svg("privacy profile", |root| {
         let mut chart = ChartBuilder::on(root)
             .margin(10)
-            .x_label_area_size(38)
-            .y_label_area_size(56)
+            .x_label_area_size(46)
+            .y_label_area_size(66)
             .build_cartesian_2d(0.0..right, bottom..0.0)
             .map_err(said)?;
         chart
@@ -114,15 +114,15 @@ pub(super) fn profile(rows: &[AdversaryFacts], delta: f64) -> Result<String, Rep
             .y_label_formatter(&|y| format!("1e{y:.0}"))
             .x_desc("ε")
             .y_desc("δ")
-            .label_style(label(15))
-            .axis_desc_style(label(15))
+            .label_style(label(18))
+            .axis_desc_style(label(18))
             .draw()
             .map_err(said)?;
         let stated = delta.log10();
         chart
             .draw_series(LineSeries::new([(0.0, stated), (right, stated)], INK.mix(0.55).stroke_width(1)))
             .map_err(said)?;
-        let words = Text::new(format!("δ = {delta:e}"), (right * 0.86, stated + 0.9), label(14));
+        let words = Text::new(format!("δ = {delta:e}"), (right * 0.86, stated + 0.9), label(17));
         chart.draw_series([words]).map_err(said)?;
         for (row, line) in rows.iter().zip(LINES) {
             draw_line(&mut chart, row.profile.iter().map(log).collect(), line)?;
@@ -159,8 +159,8 @@ pub(super) fn cohorts(rounds: &[(u64, u32, u32)]) -> Result<String, ReportError>
     svg("cohorts", |root| {
         let mut chart = ChartBuilder::on(root)
             .margin(10)
-            .x_label_area_size(38)
-            .y_label_area_size(48)
+            .x_label_area_size(46)
+            .y_label_area_size(54)
             .build_cartesian_2d(first - 0.5..last + 0.5, 0.0..f64::from(invited) * 1.1)
             .map_err(said)?;
         chart
@@ -175,8 +175,8 @@ pub(super) fn cohorts(rounds: &[(u64, u32, u32)]) -> Result<String, ReportError>
             .y_label_formatter(&|y| format!("{y:.0}"))
             .x_desc("round")
             .y_desc("merchants")
-            .label_style(label(15))
-            .axis_desc_style(label(15))
+            .label_style(label(18))
+            .axis_desc_style(label(18))
             .draw()
             .map_err(said)?;
         let bar = |round: u64, height: u32, style: ShapeStyle| {

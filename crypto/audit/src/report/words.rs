@@ -8,7 +8,8 @@ use forecastle_crypto::dp::{plan::PrivacyPlan, unit::PrivacyUnit};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::facts::{Log, Promise};
+use super::facts::{AdversaryFacts, Log, Promise};
+use crate::odds::per_cent;
 
 /// A heading and what there is to say.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -175,7 +176,7 @@ pub fn not_verifiable(log: &Log) -> Vec<Remark> {
             title: "What happened inside a merchant's machine",
             text: "A charge is the signed statement of a merchant's software that it bounded, sampled, clipped, rounded and \
                    noised as recorded. Masks hide the update, so neither the server nor an auditor can check that from \
-                   the log. The evidence for it is the software itself (open source, with tests) and the empirical audit."
+                   the log. The evidence for it is the software itself (its source and tests can be read) and the empirical audit."
                 .to_owned(),
         },
         Remark {
@@ -433,9 +434,9 @@ pub fn nist(promise: &Promise, log: &Log) -> Vec<Remark> {
         },
         Remark {
             title: "Utility and bias",
-            text: "Not in the log: forecasts are compared on each merchant's own machine. Noise and bounds weigh more on \
-                   small merchants and on customers with many purchases, whose lines are dropped first; merchants should \
-                   look at their own comparison."
+            text: "Not in the log: forecasts are compared on each merchant's own machine. Noise may weigh more on \
+                   some merchants than on others, and customers with many purchases have lines dropped; each merchant \
+                   should look at its own comparison."
                 .to_owned(),
         },
         Remark {
@@ -454,7 +455,15 @@ pub fn nist(promise: &Promise, log: &Log) -> Vec<Remark> {
 }
 
 /// Headings of an impact assessment after Art. 35(7), filled in as far as the log goes.
-pub fn assessment(promise: &Promise, log: &Log) -> Vec<Mapping> {
+pub fn assessment(promise: &Promise, log: &Log, adversaries: &[AdversaryFacts]) -> Vec<Mapping> {
+    let bound = |position: usize| match adversaries.get(position).map(|row| (row.spent, &row.odds)) {
+        Some((Some(spent), Some(odds))) => format!(
+            "ε = {:.3}, at most {} of guesses at even odds are right",
+            (spent.epsilon * 1e3).ceil() / 1e3,
+            per_cent(odds.right_guesses, 1)
+        ),
+        _ => "nothing was released".to_owned(),
+    };
     vec![
         Mapping {
             reference: "Description of the processing (Art. 35(7)(a))",
@@ -495,14 +504,16 @@ pub fn assessment(promise: &Promise, log: &Log) -> Vec<Mapping> {
         },
         Mapping {
             reference: "Risk: someone infers from the models that a person is in the data, or what they bought",
-            shows: "Likelihood bounded by ε and δ: see “What an observer can conclude”, first row.".to_owned(),
+            shows: format!("Likelihood bounded for each {}: {}. See sections 2 and 4.", promise.unit, bound(0)),
             to_add: "Severity for the persons concerned; rating.",
         },
         Mapping {
             reference: "Risk: the operator of the server turns against its merchants' customers",
-            shows: "Likelihood bounded by the second row, under the stated number of helpers; by the third row if every other \
-                    merchant helps."
-                .to_owned(),
+            shows: format!(
+                "Likelihood bounded, with the assumed number of helpers: {}. If every other merchant helps: {}.",
+                bound(1),
+                bound(2)
+            ),
             to_add: "Who operates the server, contracts, rating.",
         },
         Mapping {
@@ -512,7 +523,7 @@ pub fn assessment(promise: &Promise, log: &Log) -> Vec<Mapping> {
         },
         Mapping {
             reference: "Risk: the software does not do what it signs",
-            shows: "Open source and tests; empirical audit, if its result is above.".to_owned(),
+            shows: "Source and tests of the software can be read; an empirical audit tests what they do, if its result is above.".to_owned(),
             to_add: "Where the installed software came from, and who checked it; rating.",
         },
         Mapping {

@@ -52,7 +52,7 @@ impl Auditor {
                 Some(index),
                 Rule::OfferedHead,
                 format!(
-                    "the round was offered on a log of {size} entries with another root than this log had; up to entry {good} they agree"
+                    "the round was offered on a log of {size} entries with another root than this log had; the first {good} entries agree"
                 ),
             );
             if broken {
