@@ -31,7 +31,7 @@ pub use verdict::{MerchantSpending, RoundOutcome, RoundRecord, Verdict};
 
 use self::members::Member;
 use super::{
-    entry::{Charge, Entry, EntryError, Founded},
+    entry::{Charge, ENTRY_BYTES_MAX, Entry, Founded},
     merkle::MerkleTree,
 };
 use crate::{
@@ -102,7 +102,7 @@ pub fn audit(
     for (index, leaf) in (1u64..).zip(&leaves[1..]) {
         match Entry::from_bytes(leaf) {
             Ok(entry) => auditor.judge(index, entry),
-            Err(why) => match unknown_kind(leaf, &why) {
+            Err(why) => match unknown_kind(leaf) {
                 // An altered entry may read like an unknown one; only where the checkpoint holds is it the auditor
                 // that is too old.
                 Some(kind) if vouched_for => return Err(AuditError::UnknownEntry { index, kind }),
@@ -117,13 +117,13 @@ pub fn audit(
 }
 
 /// The kind that a leaf gives itself, where no kind of that name is known.
-fn unknown_kind(leaf: &[u8], why: &EntryError) -> Option<String> {
+fn unknown_kind(leaf: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Tagged {
         entry: String,
     }
     const KNOWN: [&str; 6] = ["founded", "enrolled", "revoked", "charge", "round-closed", "round-abandoned"];
-    if !matches!(why, EntryError::Format(_)) {
+    if leaf.len() > ENTRY_BYTES_MAX {
         return None;
     }
     let tagged: Tagged = serde_json::from_slice(leaf).ok()?;
