@@ -79,8 +79,8 @@ fn a_stored_log_is_judged_sound_but_for_what_it_counted_too_low() {
     // The software that wrote it charged √d/2 units for rounding a customer's change, of which the proof wants √d: that
     // is named at every charge, now and for ever. Nothing else is but the checkpoint, which is not there.
     let found: Vec<_> = verdict.findings.iter().map(|f| (f.entry, f.rule)).collect();
-    let low = |entry| (Some(entry), Rule::Plan);
-    assert_eq!(found, [low(5), low(6), low(7), low(8), (None, Rule::Log)], "{:?}", verdict.findings);
+    let low = |entry| (Some(entry), Rule::ChargedEvent);
+    assert_eq!(found, [low(5), low(6), low(7), low(8), (None, Rule::Checkpoint)], "{:?}", verdict.findings);
     assert!(verdict.findings[..4].iter().all(|f| f.what.ends_with("differs from the plan in: event")));
     assert_eq!((verdict.rounds_closed, verdict.merchants.len()), (1, 4));
     let log = entries(LOG);

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::odds::{Odds, Point, factor_text, per_cent, thousands};
+use crate::conclusions::{Conclusions, Point, factor_text, per_cent, thousands};
 
 /// Shown below `--help`.
 pub const EXAMPLES: &str = "\
@@ -59,7 +59,7 @@ pub enum ExplainError {
 pub struct Explanation {
     /// What the claim allows.
     #[serde(flatten)]
-    pub odds: Odds,
+    pub odds: Conclusions,
     /// How many people the claim is made to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub people: Option<u64>,
@@ -92,12 +92,12 @@ pub fn explain(epsilon: f64, delta: f64, people: Option<u64>) -> Result<Explanat
     if !(0.0..1.0).contains(&delta) {
         return Err(ExplainError::Delta(delta));
     }
-    let odds = Odds::of(Point { epsilon, delta }, &[]);
+    let odds = Conclusions::of(Point { epsilon, delta }, &[]);
     Ok(Explanation { says: says(&odds, people), does_not_say: does_not_say(), odds, people })
 }
 
 /// What the claim says, in sentences.
-fn says(odds: &Odds, people: Option<u64>) -> Vec<String> {
+fn says(odds: &Conclusions, people: Option<u64>) -> Vec<String> {
     let mut said = vec![
         "It compares two worlds that differ only in whether the data of one protected unit (a person, say) were used. \
          The observer may know everything else: the method, the plan, and the data of everybody else."
@@ -117,7 +117,7 @@ fn says(odds: &Odds, people: Option<u64>) -> Vec<String> {
     ));
     let rare = odds.beliefs[2];
     said.push(format!(
-        "Odds change by a factor of at most {}, either way. Where 1 of 100 people was used and an observer knows no more \
+        "Conclusions change by a factor of at most {}, either way. Where 1 of 100 people was used and an observer knows no more \
          than that, its belief about one of them grows from 1\u{a0}% to at most {}.{}",
         factor_text(odds.epsilon),
         per_cent(rare.at_most, 2),

@@ -168,7 +168,7 @@ impl Folder {
 /// Compares what the entries give with the tiles that were written, and both with the signed root: the part that gives
 /// the root is right, the other one was altered.
 fn contradictions(root: Sha256Digest, tree: &MerkleTree, written: &[(Tile, Vec<Sha256Digest>)]) -> Vec<Finding> {
-    let find = |entry, what| Finding { entry, rule: Rule::Log, what };
+    let find = |entry, what: String| Finding::new(entry, Rule::Tree, what);
     let leaf_tiles = written.iter().filter(|(tile, _)| tile.level() == 0);
     let tiled = MerkleTree::from_leaf_hashes(leaf_tiles.flat_map(|(_, digests)| digests.iter().copied()));
     let mut found = Vec::new();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use forecastle_audit::{epsilon, explain, report, verify};
+use forecastle_audit::{epsilon, explain, report, verify, witness};
 
 /// Exit code where the input was wrong, the same that the command line parser uses.
 const BAD_INPUT: u8 = 2;
@@ -34,6 +34,9 @@ enum Verb {
     /// Judge a federation's exported log
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Arguments),
+    /// Remember logs' checkpoints, and cosign only what extends them
+    #[command(after_help = witness::EXAMPLES)]
+    Witness(witness::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -48,19 +51,30 @@ fn main() -> ExitCode {
                 _ => ExitCode::from(code),
             }
         }
-        Err(error) => {
+        Err((error, code)) => {
             eprintln!("forecastle-audit: {error}");
-            ExitCode::from(BAD_INPUT)
+            ExitCode::from(code)
         }
     }
 }
 
-/// The answer and its exit code.
-fn run(verb: Verb) -> Result<(String, u8), Box<dyn Error>> {
+/// The answer, or why there is none, and the exit code.
+fn run(verb: Verb) -> Result<(String, u8), (Box<dyn Error>, u8)> {
     match verb {
-        Verb::Epsilon(arguments) => Ok((epsilon::run(&arguments)?, 0)),
-        Verb::Explain(arguments) => Ok((explain::run(&arguments)?, 0)),
-        Verb::Report(arguments) => Ok(report::run(&arguments)?),
-        Verb::Verify(arguments) => Ok(verify::run(&arguments)?),
+        Verb::Epsilon(arguments) => Ok((epsilon::run(&arguments).map_err(bad_input)?, 0)),
+        Verb::Explain(arguments) => Ok((explain::run(&arguments).map_err(bad_input)?, 0)),
+        Verb::Report(arguments) => report::run(&arguments).map_err(bad_input),
+        Verb::Verify(arguments) => verify::run(&arguments).map_err(bad_input),
+        Verb::Witness(arguments) => match witness::run(&arguments) {
+            Ok(text) => Ok((text, 0)),
+            Err(error) => {
+                let code = error.exit_code();
+                Err((error.into(), code))
+            }
+        },
     }
+}
+
+fn bad_input(error: impl Error + 'static) -> (Box<dyn Error>, u8) {
+    (error.into(), BAD_INPUT)
 }

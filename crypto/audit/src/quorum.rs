@@ -69,7 +69,7 @@ impl Quorum {
                 Err(CheckpointError::BadSignature(_)) => {
                     judged.lines.push(format!("{name}: its cosignature is false"));
                     let what = format!("the cosignature under the witness key {name:?} does not verify");
-                    judged.findings.push(Finding { entry: None, rule: Rule::Log, what });
+                    judged.findings.push(Finding::new(None, Rule::Witnesses, what));
                 }
                 Err(_) => judged.lines.push(format!("{name} has not cosigned")),
             }
@@ -79,7 +79,7 @@ impl Quorum {
             let what = format!(
                 "{count} of the {least} witnesses asked for cosigned the checkpoint of {size} entries: the federation may show others another log"
             );
-            judged.findings.push(Finding { entry: None, rule: Rule::Log, what });
+            judged.findings.push(Finding::new(None, Rule::Witnesses, what));
         }
         Ok(judged)
     }

@@ -14,7 +14,10 @@ use forecastle_crypto::{
     ledger::audit::{AuditError, Class, Rule, Verdict},
 };
 
-use crate::folder::{Folder, FolderError};
+use crate::{
+    folder::{Folder, FolderError},
+    quorum::{Quorum, QuorumError},
+};
 
 /// Shown below `--help`.
 pub const EXAMPLES: &str = "\
@@ -22,6 +25,7 @@ Examples:
   forecastle-server ledger export log && forecastle-audit verify log
   forecastle ledger pull --out log && forecastle-audit verify log --format json
   forecastle-audit verify log --server-key 12421f34…   (the key as the federation published it)
+  forecastle-audit verify log --witness $(cat w1.vkey) --witness $(cat w2.vkey) --witness-quorum 1
 
 Exit codes, the gravest finding deciding:
   0  verified: no findings
@@ -39,6 +43,8 @@ pub struct Arguments {
     /// The federation's key in hexadecimal, from a source you trust (default: the one in federation.json)
     #[arg(long, value_name = "KEY")]
     server_key: Option<VerifyingKey>,
+    #[command(flatten)]
+    quorum: Quorum,
     /// How to print the verdict
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -68,9 +74,12 @@ pub fn exit_code(verdict: &Verdict) -> u8 {
 /// # Errors
 /// [`VerifyError`] where there is nothing to judge.
 pub fn run(arguments: &Arguments) -> Result<(String, u8), VerifyError> {
-    let verdict = verify(&arguments.folder, arguments.server_key)?;
+    let (verdict, witnesses) = verify_with(&arguments.folder, arguments.server_key, &arguments.quorum)?;
     let text = match arguments.format {
-        Format::Text => describe(&verdict).trim_end().to_owned(),
+        Format::Text => {
+            let witnesses: String = witnesses.iter().map(|line| format!("witness     {line}\n")).collect();
+            (witnesses + &describe(&verdict)).trim_end().to_owned()
+        }
         Format::Json => serde_json::to_string(&verdict).expect("a verdict always serialises"),
     };
     Ok((text, exit_code(&verdict)))
@@ -85,6 +94,9 @@ pub enum VerifyError {
     /// The log cannot be judged at all.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The witnesses asked for do not fit the quorum.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
 }
 
 /// Judges an exported folder. `server_key` overrides the key named in `federation.json`: an auditor who got the
@@ -94,6 +106,22 @@ pub enum VerifyError {
 /// [`VerifyError`] where there is nothing to judge; findings are not errors.
 pub fn verify(folder: &Path, server_key: Option<VerifyingKey>) -> Result<Verdict, VerifyError> {
     Ok(Folder::open(folder)?.audit(server_key)?)
+}
+
+/// The same, with the witnesses' cosignatures counted: the verdict, and one line on each witness.
+///
+/// # Errors
+/// [`VerifyError`] where there is nothing to judge, or the quorum asks for more witnesses than are named.
+pub fn verify_with(
+    folder: &Path,
+    server_key: Option<VerifyingKey>,
+    quorum: &Quorum,
+) -> Result<(Verdict, Vec<String>), VerifyError> {
+    let folder = Folder::open(folder)?;
+    let mut verdict = folder.audit(server_key)?;
+    let cosigned = quorum.judge(folder.checkpoint())?;
+    verdict.findings.extend(cosigned.findings);
+    Ok((verdict, cosigned.lines))
 }
 
 /// The verdict in words, for a terminal.

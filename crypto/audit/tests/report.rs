@@ -6,7 +6,7 @@ use std::path::Path;
 
 use forecastle_crypto::dp::plan::PrivacyPlan;
 use serde_json::Value;
-use support::{DIMENSION, PLAN, audit, stderr, stdout, text, write_log};
+use support::{DIMENSION, PLAN, alter, audit, stderr, stdout, text, write_log};
 
 fn honest() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -100,10 +100,7 @@ fn the_series_unit_says_what_follows_for_persons() {
 #[test]
 fn findings_are_shown_and_decide_the_exit_code() {
     let folder = honest();
-    let entries = folder.path().join("log/entries.jsonl");
-    let altered =
-        std::fs::read_to_string(&entries).expect("readable").replacen("\"order-lines\":8", "\"order-lines\":9", 1);
-    std::fs::write(&entries, altered).expect("written");
+    alter(&folder.path().join("log"), "\"order-lines\":8", "\"order-lines\":9");
     let out = folder.path().join("report.html");
     let output = audit(&["report", text(&folder.path().join("log")), "--out", text(&out)]);
     assert_eq!(output.status.code(), Some(3));

@@ -3,9 +3,12 @@
 //! Invariant: the file is written whole or not at all, and everything in it comes from [`facts`], so that the page, the
 //! JSON and the table cannot disagree. The page loads nothing from elsewhere and holds no script.
 //!
-//! * [`facts`]: the figures. * [`words`]: the sentences. * `plot`: drawings. * `page`: HTML. * `table`: CSV.
+//! [`facts`] is what a report holds, `costs` computes its figures, [`words`] and [`law`] are its sentences, `plot` draws, `page`
+//! makes HTML of it and `table` CSV.
 
+mod costs;
 pub mod facts;
+pub mod law;
 mod page;
 mod plot;
 mod table;
@@ -24,7 +27,8 @@ use jiff::Timestamp;
 use self::facts::{Facts, FactsError, Origin};
 use crate::{
     canaries::{Canaries, CanariesError},
-    verify::{VerifyError, exit_code, verify},
+    quorum::Quorum,
+    verify::{VerifyError, exit_code, verify_with},
 };
 
 /// Shown below `--help`.
@@ -53,6 +57,8 @@ pub struct Arguments {
     /// The federation's key in hexadecimal, from a source you trust (default: the one in federation.json)
     #[arg(long, value_name = "KEY")]
     server_key: Option<VerifyingKey>,
+    #[command(flatten)]
+    quorum: Quorum,
     /// Result of an empirical audit, as `forecastle audit-canaries` writes it
     #[arg(long, value_name = "FILE")]
     canaries: Option<PathBuf>,
@@ -118,10 +124,11 @@ pub fn run(arguments: &Arguments) -> Result<(String, u8), ReportError> {
         None => format_of(&arguments.out)?,
     };
     let canaries = arguments.canaries.as_deref().map(Canaries::open).transpose()?;
-    let verdict = verify(&arguments.folder, arguments.server_key)?;
+    let (verdict, witnesses) = verify_with(&arguments.folder, arguments.server_key, &arguments.quorum)?;
     let origin = Origin {
         made_at: Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         key_was_given: arguments.server_key.is_some(),
+        witnesses,
         canaries,
     };
     let facts = Facts::of(&verdict, origin)?;

@@ -11,7 +11,7 @@ use super::{
     facts::{AdversaryFacts, Facts},
     plot, words,
 };
-use crate::odds::{Odds, factor_text, per_cent, thousands};
+use crate::conclusions::{Conclusions, factor_text, per_cent, thousands};
 
 /// The most rounds that the page lists; the JSON report holds all.
 const ROUNDS_LISTED: usize = 120;
@@ -102,7 +102,7 @@ fn of_published(round: &RoundRecord) -> Option<Published<'_>> {
 
 /// The extremes of each belief, rounded outwards.
 fn beliefs(facts: &Facts) -> Vec<BeliefRow> {
-    let odds: Vec<&Odds> = facts.adversaries.iter().filter_map(|row| row.odds.as_ref()).collect();
+    let odds: Vec<&Conclusions> = facts.adversaries.iter().filter_map(|row| row.odds.as_ref()).collect();
     let least = |share: f64| format!("{:.2}\u{a0}%", (share * 1e4).floor() / 1e2);
     let Some(first) = odds.first() else { return Vec::new() };
     (0..first.beliefs.len())
@@ -119,7 +119,7 @@ fn beliefs(facts: &Facts) -> Vec<BeliefRow> {
 
 /// How likely odds move by more than each factor, for each adversary.
 fn changes(facts: &Facts) -> Vec<(String, Vec<f64>)> {
-    let odds: Vec<&Odds> = facts.adversaries.iter().filter_map(|row| row.odds.as_ref()).collect();
+    let odds: Vec<&Conclusions> = facts.adversaries.iter().filter_map(|row| row.odds.as_ref()).collect();
     let Some(first) = odds.first() else { return Vec::new() };
     (0..first.changes.len())
         .map(|k| {
@@ -177,7 +177,7 @@ fn summary(facts: &Facts) -> Vec<String> {
     said
 }
 
-fn in_words(who: &str, spent: Spent, odds: &Odds, unit: PrivacyUnit) -> String {
+fn in_words(who: &str, spent: Spent, odds: &Conclusions, unit: PrivacyUnit) -> String {
     let claim = format!("Against {who}: ε = {}.", epsilon(spent.epsilon));
     let right = per_cent(odds.right_guesses, 1);
     if odds.right_guesses > 0.99 {
@@ -220,7 +220,7 @@ impl Page<'_> {
     }
 
     /// The chance that any of `people` meets an exception.
-    fn any_of(&self, odds: &Odds, people: u32) -> String {
+    fn any_of(&self, odds: &Conclusions, people: u32) -> String {
         per_cent((odds.larger_change * f64::from(people)).min(1.0), 2)
     }
 
@@ -229,7 +229,7 @@ impl Page<'_> {
         if range.0 == range.1 { range.0.to_string() } else { format!("{} to {}", range.0, range.1) }
     }
 
-    fn factor(&self, odds: &Odds) -> String {
+    fn factor(&self, odds: &Conclusions) -> String {
         factor_text(odds.epsilon)
     }
 

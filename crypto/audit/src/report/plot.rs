@@ -9,7 +9,7 @@ use super::{
     ReportError,
     facts::{AdversaryFacts, AfterRounds},
 };
-use crate::odds::Point;
+use crate::conclusions::Point;
 
 const INK: RGBColor = RGBColor(34, 41, 54);
 const GRID: RGBColor = RGBColor(226, 230, 236);

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
+use forecastle_audit::folder::Folder;
 use forecastle_crypto::{
     dp::plan::PrivacyPlan,
     identity::{MerchantId, Sha256Digest, Signature, SigningKey, sha256},
@@ -13,6 +14,7 @@ use forecastle_crypto::{
         checkpoint::Checkpoint,
         entry::{Charge, Enrolled, Entry, Founded, NoiseMode, RoundAbandoned, RoundClosed, Sampler, SignedCharge},
         merkle::MerkleTree,
+        tiles,
     },
     secagg::{
         ParticipantNumber, ParticipantSet, RoundTerms,
@@ -177,7 +179,7 @@ fn closed(plan: &PrivacyPlan, text: &str, round: u64, tree: &MerkleTree, charges
 pub fn write_log(folder: &Path, plan_text: &str, mut change: impl FnMut(&mut Entry)) {
     let plan = PrivacyPlan::parse(plan_text.as_bytes()).expect("a plan");
     let mut tree = MerkleTree::new();
-    let mut lines = Vec::new();
+    let mut leaves: Vec<Vec<u8>> = Vec::new();
     let mut push = |mut entry: Entry, tree: &mut MerkleTree| {
         change(&mut entry);
         if let Entry::Charge(signed) = &mut entry {
@@ -186,8 +188,7 @@ pub fn write_log(folder: &Path, plan_text: &str, mut change: impl FnMut(&mut Ent
         }
         let bytes = entry.to_bytes();
         let index = tree.append(&bytes);
-        lines.extend_from_slice(&bytes);
-        lines.push(b'\n');
+        leaves.push(bytes);
         index
     };
     let founded = Founded {
@@ -226,7 +227,23 @@ pub fn write_log(folder: &Path, plan_text: &str, mut change: impl FnMut(&mut Ent
     let checkpoint = Checkpoint::of(KEY_NAME, &tree).sign(KEY_NAME, &federation()).expect("a name").to_string();
     let origin = serde_json::json!({ "origin": KEY_NAME, "server-key": federation().verifying_key() });
     std::fs::create_dir_all(folder).expect("a folder");
-    std::fs::write(folder.join("entries.jsonl"), lines).expect("written");
+    write_entries(folder, &leaves);
     std::fs::write(folder.join("checkpoint"), checkpoint).expect("written");
     std::fs::write(folder.join("federation.json"), origin.to_string()).expect("written");
+}
+
+fn write_entries(folder: &Path, leaves: &[Vec<u8>]) {
+    for (path, bytes) in tiles::files(leaves) {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().expect("inside the folder")).expect("a folder");
+        std::fs::write(path, bytes).expect("written");
+    }
+}
+
+/// Replaces the first `from` in any entry by `to`, tiles included, under the old checkpoint.
+pub fn alter(folder: &Path, from: &str, to: &str) {
+    let mut leaves = Folder::open(folder).expect("a log").leaves().to_vec();
+    let leaf = leaves.iter_mut().find(|leaf| String::from_utf8_lossy(leaf).contains(from)).expect("such an entry");
+    *leaf = String::from_utf8_lossy(leaf).replacen(from, to, 1).into_bytes();
+    write_entries(folder, &leaves);
 }

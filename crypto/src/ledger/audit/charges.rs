@@ -6,7 +6,7 @@
 use super::{Auditor, Rule};
 use crate::{
     dp::plan::PrivacyPlan,
-    ledger::entry::{Charge, NoiseMode, Sampler, SignedCharge},
+    ledger::entry::{Charge, Sampler, SignedCharge},
 };
 
 impl Auditor {
@@ -51,7 +51,7 @@ impl Auditor {
             (Rule::Sampler, "sampler", charge.sampler == Sampler::Poisson),
             (Rule::NoiseFloor, "noise multiplier (σ)", charge.noise_multiplier == plan.step.noise_multiplier),
             (Rule::NoiseFloor, "noise share", Some(charge.variance_local) == plan.local_variance().ok()),
-            (Rule::NoiseFloor, "where noise is added", charge.noise == NoiseMode::Distributed),
+            (Rule::NoiseFloor, "where noise is added", charge.noise == plan.noise_mode()),
             (Rule::Grid, "clip norm (C)", charge.clip == plan.step.clip),
             (Rule::Grid, "units per clip norm (s)", charge.units_per_clip == u64::from(plan.integers.units_per_clip)),
             (Rule::Grid, "dimension (d)", charge.dimension == self.founded.dimension),

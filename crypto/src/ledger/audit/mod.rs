@@ -23,24 +23,19 @@ mod verdict;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::Deserialize;
-
 pub use rule::{Class, Finding, Rule};
 pub use spending::accountants_agree;
 pub use verdict::{MerchantSpending, RoundOutcome, RoundRecord, Verdict};
 
 use self::members::Member;
 use super::{
-    entry::{Charge, ENTRY_BYTES_MAX, Entry, Founded},
+    entry::{Charge, Entry, EntryError, Founded},
     merkle::MerkleTree,
 };
 use crate::{
     dp::plan::PrivacyPlan,
     identity::{MerchantId, Sha256Digest, VerifyingKey},
 };
-
-/// The format version of a log that this auditor understands.
-pub const LOG_VERSION: u16 = 1;
 
 /// Why no verdict was possible at all.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +46,6 @@ pub enum AuditError {
     /// Entry 0 does not found a federation.
     #[error("entry 0 does not found a federation: {0}")]
     NotFounded(String),
-    /// A log of another format.
-    #[error("entry 0 founds a log of version {0}; this auditor understands version {LOG_VERSION}: use a newer one")]
-    Version(u16),
     /// Entry 0 holds a plan that is none.
     #[error("the plan in entry 0 is not valid: {0}")]
     Plan(String),
@@ -88,9 +80,6 @@ pub fn audit(
         Ok(_) => return Err(AuditError::NotFounded("it is another entry".into())),
         Err(e) => return Err(AuditError::NotFounded(e.to_string())),
     };
-    if founded.version != LOG_VERSION {
-        return Err(AuditError::Version(founded.version));
-    }
     let plan = PrivacyPlan::parse(founded.plan.as_bytes()).map_err(|e| AuditError::Plan(e.to_string()))?;
     let mut tree = MerkleTree::new();
     for leaf in leaves {
@@ -102,32 +91,16 @@ pub fn audit(
     for (index, leaf) in (1u64..).zip(&leaves[1..]) {
         match Entry::from_bytes(leaf) {
             Ok(entry) => auditor.judge(index, entry),
-            Err(why) => match unknown_kind(leaf) {
-                // An altered entry may read like an unknown one; only where the checkpoint holds is it the auditor
-                // that is too old.
-                Some(kind) if vouched_for => return Err(AuditError::UnknownEntry { index, kind }),
-                _ => auditor.find(Some(index), Rule::EntryForm, why.to_string()),
-            },
+            // An altered entry may read like one of the future; only where the checkpoint holds is it the auditor that
+            // is too old.
+            Err(EntryError::UnknownKind(kind)) if vouched_for => return Err(AuditError::UnknownEntry { index, kind }),
+            Err(why) => auditor.find(Some(index), Rule::EntryForm, why.to_string()),
         }
     }
     auditor.judge_offered_heads();
     auditor.judge_unended_charges();
     auditor.judge_models(models);
     Ok(auditor.verdict())
-}
-
-/// The kind that a leaf gives itself, where no kind of that name is known.
-fn unknown_kind(leaf: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Tagged {
-        entry: String,
-    }
-    const KNOWN: [&str; 6] = ["founded", "enrolled", "revoked", "charge", "round-closed", "round-abandoned"];
-    if leaf.len() > ENTRY_BYTES_MAX {
-        return None;
-    }
-    let tagged: Tagged = serde_json::from_slice(leaf).ok()?;
-    (!KNOWN.contains(&tagged.entry.as_str())).then(|| tagged.entry.chars().take(64).collect())
 }
 
 /// The state of an audit: what the entries so far established.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{Auditor, RoundOutcome, RoundRecord, Rule};
 use crate::{
+    dp::plan::NoiseMode,
     identity::MerchantId,
     ledger::entry::{RoundAbandoned, RoundClosed},
     secagg::{
@@ -196,14 +197,14 @@ impl Auditor {
     }
 
     /// σ as a multiple of C that the survivors added, the assumed colluders taken away: m − n_C shares make the planned
-    /// σ, and variances add.
+    /// σ, and variances add. Where every merchant adds all of it, others' noise is not claimed to hide an update.
     fn judge_noise(&mut self, index: u64, closed: &RoundClosed) -> f64 {
-        let rounds = self.plan.rounds;
-        let colluders = f64::from(rounds.colluders_assumed);
-        let honest = f64::from(rounds.survivors_min) - colluders;
         let survivors = closed.survivors.len();
-        let added = (survivors as f64 - colluders).max(0.0);
-        let expected = self.plan.step.noise_multiplier * (added / honest).sqrt();
+        let added = match self.plan.noise_mode() {
+            NoiseMode::Distributed => (survivors as f64 - f64::from(self.plan.rounds.colluders_assumed)).max(0.0),
+            NoiseMode::Local => 1.0,
+        };
+        let expected = self.plan.step.noise_multiplier * (added / self.plan.shares()).sqrt();
         let claimed = closed.noise_multiplier_effective;
         let close = (claimed - expected).abs() <= NOISE_TOLERANCE * expected.max(1.0);
         self.expect(close, index, Rule::EffectiveNoise, || {

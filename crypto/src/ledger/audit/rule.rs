@@ -16,6 +16,8 @@ pub enum Rule {
     Checkpoint,
     /// The entries are not those that the checkpoint commits to.
     Tree,
+    /// Too few of the witnesses that the auditor trusts cosigned the checkpoint, or a cosignature is false.
+    Witnesses,
     /// An entry is unreadable, not in canonical form, or founds the federation again.
     EntryForm,
     /// A merchant enrols twice, is revoked without having enrolled, or acts without being enrolled.
@@ -96,10 +98,11 @@ pub enum Class {
 
 impl Rule {
     /// Every rule, in the order in which a verdict lists them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::FederationKey,
         Self::Checkpoint,
         Self::Tree,
+        Self::Witnesses,
         Self::EntryForm,
         Self::Enrolment,
         Self::ChargeSignature,
@@ -140,6 +143,7 @@ impl Rule {
             Self::FederationKey => "federation-key",
             Self::Checkpoint => "checkpoint",
             Self::Tree => "tree",
+            Self::Witnesses => "witnesses",
             Self::EntryForm => "entry-form",
             Self::Enrolment => "enrolment",
             Self::ChargeSignature => "charge-signature",
@@ -181,6 +185,7 @@ impl Rule {
             Self::FederationKey
             | Self::Checkpoint
             | Self::Tree
+            | Self::Witnesses
             | Self::EntryForm
             | Self::Enrolment
             | Self::ChargeSignature

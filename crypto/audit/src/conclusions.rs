@@ -1,14 +1,16 @@
 //! What a privacy guarantee lets an observer conclude, in probabilities.
 //!
-//! Invariant: every figure is an upper bound on what *any* observer can reach, whatever it knows of everybody else; it
-//! is computed from points (ε, δ(ε)) that all hold, so more points can only make it smaller, never wrong.
+//! Single guarantees are put into odds by [`forecastle_crypto::dp::odds`]; here many points (ε, δ(ε)) of one profile are
+//! brought together, and changes of odds of any size are bounded.
 //!
-//! Sources. Hypothesis tests: Wasserman and Zhou 2010, theorem 2.4, and Kairouz, Oh, Viswanath 2015, theorem 2.1: under
-//! (ε, δ) a test with false positive rate α finds at most min(e^ε α + δ, 1 − e^{−ε}(1 − δ − α)). Odds: Bayes' rule.
-//! The chance of a larger change: δ bounds E[(1 − e^{ε−L})₊] for the privacy loss L, hence
-//! Pr[L > ε + t] ≤ δ/(1 − e^{−t}); at t = ln 2, Pr[odds change by more than 2e^ε] ≤ 2δ. That the chance of a change by
-//! more than e^ε were δ is often said and is wrong.
+//! Invariant: every figure is an upper bound on what *any* observer can reach, whatever it knows of everybody else; it
+//! is computed from points that all hold, so more points can only make it smaller, never wrong.
+//!
+//! The chance of a larger change: δ(ε) bounds E[(1 − e^{ε−L})₊] for the privacy loss L, hence
+//! Pr[L > ε + t] ≤ δ/(1 − e^{−t}); at t = ln 2, Pr[odds change by more than 2e^ε] ≤ 2δ. That the loss itself exceeded ε
+//! with probability at most δ does not follow.
 
+use forecastle_crypto::dp::odds::Odds;
 use serde::Serialize;
 
 /// False positive rates for which the best true positive rate is given.
@@ -30,7 +32,7 @@ pub const FACTORS: [f64; 4] = [3.0, 10.0, 100.0, 1000.0];
 
 /// What one guarantee, or a whole profile, allows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Odds {
+pub struct Conclusions {
     /// ε of the stated guarantee.
     pub epsilon: f64,
     /// δ of the stated guarantee.
@@ -78,7 +80,7 @@ pub struct Belief {
     pub at_least: f64,
 }
 
-impl Odds {
+impl Conclusions {
     /// What (ε, δ) and further points of the same profile allow. `epsilon` is not negative, `delta` in [0, 1).
     pub fn of(stated: Point, profile: &[Point]) -> Self {
         let Point { epsilon, delta } = stated;
@@ -106,18 +108,12 @@ impl Odds {
                 .into_iter()
                 .map(|before| Belief {
                     before,
-                    at_most: posterior(before, epsilon),
-                    at_least: posterior(before, -epsilon),
+                    at_most: posterior(stated, before),
+                    at_least: 1.0 - posterior(stated, 1.0 - before),
                 })
                 .collect(),
         }
     }
-}
-
-/// The probability after odds grew by e^`change`.
-fn posterior(before: f64, change: f64) -> f64 {
-    let log_odds = (before / (1.0 - before)).ln() + change;
-    1.0 / (1.0 + (-log_odds).exp())
 }
 
 /// Pr[L > ln `factor`] ≤ δ/(1 − e^ε/factor), where that says anything.
@@ -126,20 +122,21 @@ fn larger_change(Point { epsilon, delta }: Point, factor: f64) -> f64 {
     if share < 1.0 { (delta / (1.0 - share)).min(1.0) } else { 1.0 }
 }
 
-/// The largest true positive rate at false positive rate `alpha`.
-fn true_positives(Point { epsilon, delta }: Point, alpha: f64) -> f64 {
-    let upper = epsilon.exp() * alpha + delta;
-    let lower = 1.0 - (-epsilon).exp() * (1.0 - delta - alpha);
-    upper.min(lower).min(1.0)
+fn guarantee(Point { epsilon, delta }: Point) -> Odds {
+    // A profile's δ may reach 1, where nothing is promised.
+    Odds::new(epsilon, delta.min(1.0_f64.next_down())).expect("points hold ε ≥ 0 and a probability")
 }
 
-/// (1 + the largest advantage)/2, where the advantage of a test is its true less its false positive rate: under (ε, δ)
-/// at most (e^ε − 1 + 2δ)/(e^ε + 1), reached where both bounds of `true_positives` meet.
-fn right_guesses(Point { epsilon, delta }: Point) -> f64 {
-    // Divided by e^ε, so that nothing overflows.
-    let shrunk = (-epsilon).exp();
-    let advantage = (1.0 - shrunk + 2.0 * delta * shrunk) / (1.0 + shrunk);
-    (0.5 * (1.0 + advantage)).min(1.0)
+fn true_positives(point: Point, alpha: f64) -> f64 {
+    guarantee(point).detection_rate(alpha).expect("false positive rates are probabilities")
+}
+
+fn right_guesses(point: Point) -> f64 {
+    guarantee(point).right_guesses()
+}
+
+fn posterior(point: Point, prior: f64) -> f64 {
+    guarantee(point).posterior(prior).expect("beliefs are probabilities")
 }
 
 /// Per cent, rounded up in the last of `digits` decimals, so that what is shown is never less than what was computed.
@@ -180,7 +177,7 @@ mod tests {
 
     #[test]
     fn no_privacy_loss_leaves_nothing_to_find() {
-        let odds = Odds::of(Point { epsilon: 0.0, delta: 0.0 }, &[]);
+        let odds = Conclusions::of(Point { epsilon: 0.0, delta: 0.0 }, &[]);
         assert_eq!(odds.right_guesses, 0.5);
         for found in odds.found {
             assert!((found.true_positives - found.false_positives).abs() < 1e-15);
@@ -195,7 +192,7 @@ mod tests {
         // An answer that is the truth with probability e^ε/(1 + e^ε) is ε-private; believing it is right that often, and
         // accuses wrongly with probability 1/(1 + e^ε).
         let epsilon = 3f64.ln();
-        let odds = Odds::of(Point { epsilon, delta: 0.0 }, &[]);
+        let odds = Conclusions::of(Point { epsilon, delta: 0.0 }, &[]);
         assert!((odds.right_guesses - 0.75).abs() < 1e-12);
         assert!((true_positives(Point { epsilon, delta: 0.0 }, 0.25) - 0.75).abs() < 1e-12);
         assert!((odds.beliefs[0].at_most - 0.75).abs() < 1e-12);
@@ -209,7 +206,7 @@ mod tests {
         let at = |epsilon: f64| Point { epsilon, delta: phi(0.5 - epsilon) - epsilon.exp() * phi(-0.5 - epsilon) };
         let profile: Vec<Point> = (0..60).map(|k| at(0.1 * f64::from(k))).collect();
         let stated = profile[50];
-        let (alone, whole) = (Odds::of(stated, &[]), Odds::of(stated, &profile));
+        let (alone, whole) = (Conclusions::of(stated, &[]), Conclusions::of(stated, &profile));
         assert!(whole.right_guesses <= alone.right_guesses);
         assert!((whole.right_guesses - phi(0.5)).abs() < 1e-6, "{}", whole.right_guesses);
         // L ~ N(1/2, 1): Pr[L > ln 10] = Φ(1/2 − ln 10) = 3.57 %, and no bound may be below it.
@@ -232,7 +229,7 @@ mod tests {
 
     #[test]
     fn huge_numbers_stay_numbers() {
-        let odds = Odds::of(Point { epsilon: 5000.0, delta: 1e-6 }, &[]);
+        let odds = Conclusions::of(Point { epsilon: 5000.0, delta: 1e-6 }, &[]);
         assert_eq!((odds.factor, odds.right_guesses), (None, 1.0));
         assert!(odds.beliefs.iter().all(|belief| belief.at_most == 1.0 && belief.at_least == 0.0));
         assert_eq!(factor_text(5000.0), "10^2172");
