@@ -39,8 +39,9 @@ pub(super) fn answer(answer: &Answer) -> String {
     let shown = (posterior * 100.0).ceil() / 100.0;
     let _ = write!(
         text,
-        "In words: whoever was 50 % sure that the data were used can become at most {shown:.2} % sure from what was released, \
-         except with probability about {delta:e}.",
+        "In words: whoever was 50 % sure that the data were used can become at most {shown:.2} % sure from what was released; \
+         that the odds change by more than twice as much has a chance of at most {:e}.",
+        2.0 * delta
     );
     if answer.epsilon > 10.0 {
         let _ = write!(

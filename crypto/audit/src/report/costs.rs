@@ -21,10 +21,6 @@ use crate::conclusions::{Conclusions, Point};
 
 /// Points of a curve over rounds.
 const ROUND_POINTS: u32 = 16;
-/// Points of a privacy profile.
-const PROFILE_POINTS: u32 = 21;
-/// δ below which a profile is not drawn.
-const PROFILE_DELTA_MIN: f64 = 1e-12;
 
 /// The plan's numbers and what they cost in other circumstances.
 pub(super) struct Costs<'a> {
@@ -100,7 +96,7 @@ impl<'a> Costs<'a> {
         .map(|(position, ((who, behind), (adversary, noise_multiplier)))| {
             let spent = worst(position);
             let profile = match spent {
-                Some(spent) => self.profile(adversary, spent.epsilon)?,
+                Some(_) => self.profile(adversary)?,
                 None => Vec::new(),
             };
             let odds =
@@ -110,20 +106,10 @@ impl<'a> Costs<'a> {
         .collect()
     }
 
-    /// δ at ε from 0 to beyond `epsilon`, until it is too small to matter.
-    fn profile(&self, adversary: Adversary, epsilon: f64) -> Result<Vec<Point>, FactsError> {
-        let event = self.event(adversary, self.rounds)?;
-        let mut points = Vec::new();
-        for k in 0..=PROFILE_POINTS {
-            // Two thirds of the points up to the stated ε.
-            let at = epsilon * 1.5 * f64::from(k) / f64::from(PROFILE_POINTS);
-            let delta = accountant::delta(&event, at)?;
-            points.push(Point { epsilon: at, delta });
-            if delta < PROFILE_DELTA_MIN {
-                break;
-            }
-        }
-        Ok(points)
+    /// δ at ε from 0 to where it is too small to matter.
+    fn profile(&self, adversary: Adversary) -> Result<Vec<Point>, FactsError> {
+        let profile = accountant::profile(&self.event(adversary, self.rounds)?)?;
+        Ok(profile.into_iter().map(|point| Point { epsilon: point.epsilon, delta: point.delta }).collect())
     }
 
     /// A customer of k merchants changes up to kL series in one step, under one draw of the summed noise. Each
