@@ -52,7 +52,8 @@
 //!
 //! **Composition.** The claim holds given any earlier outputs, for the same order of the two data sets throughout, so
 //! the pair composed with itself dominates the adaptive composition (Zhu, Dong, Wang 2022, "Optimal accounting of
-//! differential privacy via characteristic function", theorem 10). **Discretisation, truncation, FFT:** see the
+//! differential privacy via characteristic function", theorem 10). Steps inside a round compose as rounds do: see
+//! [`release`], also for whole updates under the merchant unit. **Discretisation, truncation, FFT:** see the
 //! private modules `pld` and `convolution`, which charge every one of their errors.
 //!
 //! *Assumed, not proven here:* that sampling is really Poisson with the stated q, fixed in advance and independent
@@ -62,6 +63,7 @@
 //! are good to a few units in the last place.
 
 pub mod accountant;
+pub mod clip;
 mod convolution;
 pub mod event;
 pub mod filter;
@@ -77,6 +79,7 @@ pub mod plan;
 pub mod planner;
 mod pld;
 mod rdp;
+pub mod release;
 mod releases;
 pub mod unit;
 mod without_replacement;

@@ -118,18 +118,20 @@ pub struct Charge {
     pub period_start: Day,
     /// Last day of the data period.
     pub period_end: Day,
-    /// Where the noise is added; `distributed` is the only mode of plans of version 1.
+    /// Where the noise is added; `distributed` is the only mode of plans of version 1. In mode `local` the event counts
+    /// every local step, and the masked update carries no noise beyond theirs.
     pub noise: NoiseMode,
     /// The release as the accountant counts it, against the server with the assumed colluders; its noise
     /// multiplier already pays for rounding to the grid.
     pub event: DpEvent,
-    /// C: clip norm of one series.
+    /// C: clip norm of one series, or of the whole update under the merchant unit; σ is a multiple of it.
     pub clip: f64,
     /// s: grid units per clip norm.
     pub units_per_clip: u64,
     /// σ as planned, a multiple of C, before rounding is paid for.
     pub noise_multiplier: f64,
-    /// Variance of this merchant's noise share in squared grid units, as a fraction.
+    /// Variance of this merchant's noise in squared grid units, as a fraction: of its share of the sum, or in mode
+    /// `local` of the whole noise in each of its steps.
     pub variance_local: crate::dp::noise::Variance,
     /// m: the fewest survivors the merchant accepts.
     pub survivors_min: u16,
@@ -193,7 +195,8 @@ pub struct RoundClosed {
     pub consistency: Vec<(u8, Signature)>,
     /// Index in the log of every survivor's charge, in the order of `survivors`.
     pub charges: Vec<u64>,
-    /// σ that |U2| survivors really added, as a multiple of C, the assumed colluders taken away.
+    /// σ that |U2| survivors really added, as a multiple of C, the assumed colluders taken away; in mode `local` the
+    /// planned one, which each merchant added to its own steps.
     pub noise_multiplier_effective: f64,
     /// Version of the model published.
     pub model_version: u64,

@@ -54,11 +54,11 @@ pub struct RoundTerms {
     pub bits: u8,
     /// s, grid units per clip norm.
     pub units_per_clip: u64,
-    /// C, the clip norm.
+    /// The norm that is s units: C, or the norm of a whole update after noised local steps.
     pub clip: f64,
     /// σ, standard deviation of the total noise as a multiple of C, with m − n_C noise shares in it.
     pub sigma_total: f64,
-    /// One participant's noise share, in squared grid units.
+    /// One participant's noise in squared grid units: its share, or all of it where every local step carries it.
     pub variance_local: Variance,
     /// m, the fewest survivors.
     pub survivors_min: u16,

@@ -5,9 +5,9 @@
 //! merchant's own decision; here only contradictions are turned away.
 
 use forecastle_crypto::{
-    dp::{event::DpEvent, plan::PrivacyPlan},
+    dp::plan::PrivacyPlan,
     identity::{BadSignature, Sha256Digest},
-    ledger::entry::{NoiseMode, Sampler, SignedCharge},
+    ledger::entry::{Sampler, SignedCharge},
     secagg::VerifiedOffer,
 };
 use forecastle_proto::limits::CHARGE_BYTES_MAX;
@@ -73,10 +73,7 @@ pub fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<SignedCharge, Char
     signed.verify(&expected.merchant.identity)?;
 
     let (charge, plan, terms) = (&signed.charge, expected.plan, expected.offer.terms());
-    let event = plan
-        .effective_noise_multiplier(terms.dimension)
-        .ok()
-        .and_then(|sigma| DpEvent::step(plan.privacy.unit, plan.step.sampling_rate, plan.bounds.series, sigma).ok());
+    let event = plan.effective_noise_multiplier(terms.dimension).ok().and_then(|sigma| plan.step_event(sigma).ok());
     let names = [&charge.noise_source, &charge.software];
     let claims = [
         ("merchant", charge.merchant == expected.merchant.name),
@@ -90,9 +87,9 @@ pub fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<SignedCharge, Char
         ("bounds", charge.bounds == plan.bounds),
         ("period-start", charge.period_start == plan.rounds.period_start),
         ("period-end", charge.period_end == plan.rounds.period_end),
-        ("noise", charge.noise == NoiseMode::Distributed),
+        ("noise", charge.noise == plan.noise_mode()),
         ("event", Some(&charge.event) == event.as_ref()),
-        ("clip", charge.clip == terms.clip),
+        ("clip", charge.clip == plan.noise_clip()),
         ("units-per-clip", charge.units_per_clip == terms.units_per_clip),
         ("noise-multiplier", charge.noise_multiplier == terms.sigma_total),
         ("variance-local", charge.variance_local == terms.variance_local),

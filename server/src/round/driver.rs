@@ -223,7 +223,7 @@ impl Shared {
             dimension: self.state.founded().dimension,
             bits: plan.integers.bits,
             units_per_clip: u64::from(plan.integers.units_per_clip),
-            clip: plan.step.clip,
+            clip: plan.update_clip(),
             sigma_total: plan.step.noise_multiplier,
             variance_local,
             survivors_min: threshold.survivors_min(),

@@ -71,9 +71,8 @@ impl Shared {
 
     fn step(&self, round: u64, aggregate: &Aggregate) -> Result<Staged, Stepping> {
         let plan = self.state.plan();
-        let divisor = plan.step.sampling_rate * f64::from(plan.step.assumed_series);
         let mut optimizer = self.registry.latest().optimizer.clone();
-        optimizer.step(&aggregate.dequantize(), divisor).map_err(|e| Stepping::Refused(e.to_string()))?;
+        optimizer.step(&aggregate.dequantize(), plan.divisor()).map_err(|e| Stepping::Refused(e.to_string()))?;
         self.registry.stage(round, optimizer, now_ms()).map_err(|error| match error {
             RegistryError::Store(error) => Stepping::Disk(error),
             other => Stepping::Refused(other.to_string()),
@@ -114,12 +113,7 @@ impl Shared {
             survivors: numbers(&aggregate.survivors),
             consistency: aggregate.signatures.iter().map(|(n, s)| (n.get(), *s)).collect(),
             charges,
-            noise_multiplier_effective: effective_noise(
-                terms.sigma_total,
-                aggregate.survivors.len(),
-                terms.survivors_min,
-                terms.colluders_assumed,
-            ),
+            noise_multiplier_effective: self.state.plan().noise_of(aggregate.survivors.len()),
             model_version: staged.version(),
             model_sha256: staged.sha256(),
             at_ms: now,
@@ -146,23 +140,6 @@ enum Stepping {
     Disk(StoreError),
 }
 
-/// σ that the survivors really added, as a multiple of C, the assumed colluders taken away: m − n_C shares make
-/// the planned σ, and variances add.
-fn effective_noise(planned: f64, survivors: usize, survivors_min: u16, colluders: u16) -> f64 {
-    let honest = survivors as f64 - f64::from(colluders);
-    let calibrated = f64::from(survivors_min) - f64::from(colluders);
-    planned * (honest / calibrated).sqrt()
-}
-
 fn names(aggregate: &Aggregate, set: &ParticipantSet) -> Vec<MerchantId> {
     set.iter().filter_map(|number| Some(aggregate.offer.entry(number)?.merchant.clone())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn more_survivors_than_planned_add_more_noise() {
-        assert_eq!(super::effective_noise(2.0, 4, 4, 0), 2.0);
-        assert!((super::effective_noise(2.0, 9, 5, 1) - 2.0 * 2f64.sqrt()).abs() < 1e-12);
-    }
 }

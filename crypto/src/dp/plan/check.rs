@@ -191,15 +191,11 @@ impl PrivacyPlan {
         Ok(())
     }
 
-    /// Checks that this version's software can carry the plan: one step a round, one complete graph of merchants.
+    /// Checks that this version's software can carry the plan: one complete graph of merchants.
     ///
     /// # Errors
     /// [`PlanError::Field`] names what is not there yet.
     pub fn runnable(&self) -> Result<(), PlanError> {
-        if self.local.is_some() {
-            let why = "local steps between rounds can be planned, but no client of this version takes them; leave the section out and protect customers or series";
-            return Err(PlanError::Field { field: "local", why: why.into() });
-        }
         self.threshold(self.rounds.cohort_max)
             .map(|_| ())
             .map_err(|e| PlanError::Field { field: "rounds", why: e.to_string() })

@@ -13,6 +13,8 @@
 //! | local steps, each noised in full (`local.noise = "local"`) | customer, series | all of it in every step, at every merchant | none beyond its steps: the update is computed from what they released |
 //! | local steps without noise, the update clipped once (`local.noise = "distributed"`) | merchant | a share at every merchant | C of the whole update |
 //!
+//! What a merchant does under each, and why it is as private as it is charged, is in [`super::release`].
+//!
 //! There is no fourth: steps without noise whose update is clipped once hide a merchant, never a customer, because one
 //! customer can turn the whole update around. Such a plan is refused by name.
 //!
@@ -25,7 +27,7 @@ mod file;
 mod schedule;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use check::PlanError;
 pub use day::Day;
@@ -100,7 +102,8 @@ pub struct ContributionBounds {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StepPlan {
-    /// C: Euclidean norm to which the gradient of one series is clipped.
+    /// C: Euclidean norm to which the gradient of one series is clipped. Under the merchant unit it only tames single
+    /// series; the C of the guarantee is [`LocalPlan::update_clip`].
     pub clip: f64,
     /// σ: standard deviation of the noise in the sum, as a multiple of C, after the assumed colluders took theirs away.
     pub noise_multiplier: f64,
@@ -123,7 +126,7 @@ pub struct LocalPlan {
     pub noise: NoiseMode,
     /// Local steps of a round.
     pub steps: u32,
-    /// Step size of the local steps.
+    /// Step size of the local steps: plain gradient steps on the parameters that rounds train.
     pub learning_rate: f64,
     /// Euclidean norm to which the whole update of a round is clipped. Under the merchant unit this is C, what the noise
     /// is measured in; otherwise it costs nothing and keeps the integers from wrapping.

@@ -71,8 +71,49 @@ impl PrivacyPlan {
     /// # Errors
     /// [`GridError`] where the dimension does not fit.
     pub fn grid(&self, dimension: u32) -> Result<Grid, GridError> {
-        let clip = self.local.map_or(self.step.clip, |local| local.update_clip);
-        Grid::new(dimension, self.integers.bits, u64::from(self.integers.units_per_clip), clip)
+        Grid::new(dimension, self.integers.bits, u64::from(self.integers.units_per_clip), self.update_clip())
+    }
+
+    /// The norm that is `units-per-clip` units on the grid of what is masked: of one series' gradient, or of a whole
+    /// update after local steps.
+    pub fn update_clip(&self) -> f64 {
+        self.local.map_or(self.step.clip, |local| local.update_clip)
+    }
+
+    /// C, of which σ is a multiple: the norm of one series' gradient, or under the merchant unit of the whole update.
+    pub fn noise_clip(&self) -> f64 {
+        match self.noise_mode() {
+            NoiseMode::Local => self.step.clip,
+            NoiseMode::Distributed => self.update_clip(),
+        }
+    }
+
+    /// What the server divides a round's sum by, a public constant: q times the assumed number of series where the sum
+    /// is one of gradients, the largest number of merchants where it is one of updates. Neither depends on who took
+    /// part, nor on anybody's data.
+    pub fn divisor(&self) -> f64 {
+        match self.local {
+            None => self.step.sampling_rate * f64::from(self.step.assumed_series),
+            Some(_) => f64::from(self.rounds.cohort_max),
+        }
+    }
+
+    /// What a merchant divides the noised sum of one of its local steps by: q times the assumed number of series of a
+    /// merchant, the federation's shared evenly. A public constant, never the merchant's own count: divided by that, the
+    /// released step would tell it.
+    pub fn local_divisor(&self) -> f64 {
+        self.step.sampling_rate * f64::from(self.step.assumed_series) / f64::from(self.rounds.cohort_max)
+    }
+
+    /// σ, as a multiple of C, that stands against the server with the assumed colluders once `survivors` merchants are in
+    /// the sum: m − n_C shares make the planned one, and variances add. Where every merchant adds all of it to its own
+    /// steps, it is the planned one whoever survives.
+    pub fn noise_of(&self, survivors: usize) -> f64 {
+        let added = match self.noise_mode() {
+            NoiseMode::Distributed => (survivors as f64 - f64::from(self.rounds.colluders_assumed)).max(0.0),
+            NoiseMode::Local => 1.0,
+        };
+        self.step.noise_multiplier * (added / self.shares()).sqrt()
     }
 
     /// What one unit changes in a released sum.

@@ -105,7 +105,7 @@ fn a_documented_plan_says_what_every_field_means_and_parses_to_the_same_plan() {
 }
 
 /// [`PLAN`] in version 2, with local steps.
-fn local_steps(unit: &str, noise: &str, rate: f64) -> String {
+pub(crate) fn local_steps(unit: &str, noise: &str, rate: f64) -> String {
     let section = format!("[local]\nnoise = \"{noise}\"\nsteps = 5\nlearning-rate = 0.05\nupdate-clip = 1.0\n[rounds]");
     PLAN.replace("version = 1", "version = 2")
         .replace("unit = \"customer\"", &format!("unit = \"{unit}\""))
@@ -144,7 +144,8 @@ fn a_merchant_unit_plan_releases_one_gaussian_a_round() {
 #[test]
 fn training_that_does_not_fit_its_unit_is_refused_by_name() {
     for (plan, name) in [
-        // One clip over many un-noised steps is no customer's guarantee.
+        // One clip over many un-noised steps is no customer's or series' guarantee, whatever the noise.
+        (local_steps("customer", "distributed", 0.25).replace("multiplier = 10.0", "multiplier = 1e4"), "local.noise"),
         (local_steps("customer", "distributed", 0.25), "local.noise"),
         (local_steps("series", "distributed", 0.25), "local.noise"),
         (local_steps("merchant", "local", 1.0), "local.noise"),
@@ -166,13 +167,44 @@ fn training_that_does_not_fit_its_unit_is_refused_by_name() {
 }
 
 #[test]
-fn plans_of_training_that_no_client_takes_yet_are_consistent_but_not_runnable() {
-    for text in [local_steps("customer", "local", 0.25), local_steps("merchant", "distributed", 1.0)] {
-        let plan = PrivacyPlan::parse(text.as_bytes()).unwrap();
-        assert!(matches!(plan.runnable(), Err(PlanError::Field { field: "local", .. })));
+fn every_kind_of_training_is_runnable_and_larger_cohorts_than_one_graph_are_not() {
+    for text in [PLAN.to_owned(), local_steps("customer", "local", 0.25), local_steps("merchant", "distributed", 1.0)] {
+        PrivacyPlan::parse(text.as_bytes()).unwrap().runnable().unwrap();
+        let large = text.replace("cohort-max = 12", "cohort-max = 300").replace("bits = 30", "bits = 40");
+        let plan = PrivacyPlan::parse(large.as_bytes()).unwrap();
+        assert!(matches!(plan.runnable(), Err(PlanError::Field { field: "rounds", .. })));
     }
-    PrivacyPlan::parse(PLAN.as_bytes()).unwrap().runnable().unwrap();
     // Version 2 without the section is version 1 by another number.
     let plan = PrivacyPlan::parse(PLAN.replace("version = 1", "version = 2").as_bytes()).unwrap();
     plan.runnable().unwrap();
+}
+
+#[test]
+fn the_norms_on_the_grid_and_under_the_noise_are_those_of_what_is_released() {
+    let plan = |text: String| PrivacyPlan::parse(text.as_bytes()).unwrap();
+    let clips = |plan: PrivacyPlan| (plan.noise_clip(), plan.update_clip());
+    assert_eq!(clips(plan(PLAN.into())), (0.1, 0.1));
+    // Noise in units of a gradient's clip, an update of another one.
+    assert_eq!(clips(plan(local_steps("customer", "local", 0.25))), (0.1, 1.0));
+    assert_eq!(clips(plan(local_steps("merchant", "distributed", 1.0))), (1.0, 1.0));
+}
+
+#[test]
+fn divisors_are_public_constants_of_the_plan() {
+    let one_step = PrivacyPlan::parse(PLAN.as_bytes()).unwrap();
+    assert_eq!(one_step.divisor(), 0.25 * 1000.0);
+    let local = PrivacyPlan::parse(local_steps("customer", "local", 0.25).as_bytes()).unwrap();
+    assert_eq!(local.divisor(), 12.0, "updates are averaged over the merchants planned for");
+    assert!((local.local_divisor() - 250.0 / 12.0).abs() < 1e-12, "steps over the series assumed of each");
+}
+
+#[test]
+fn more_survivors_than_planned_add_more_noise_unless_each_adds_all_of_it() {
+    let mut plan = PrivacyPlan::parse(PLAN.as_bytes()).unwrap();
+    assert_eq!(plan.noise_of(10), plan.step.noise_multiplier);
+    (plan.rounds.survivors_min, plan.rounds.colluders_assumed) = (5, 1);
+    assert!((plan.noise_of(9) - plan.step.noise_multiplier * 2f64.sqrt()).abs() < 1e-12);
+    assert_eq!(plan.noise_of(0), 0.0);
+    let local = PrivacyPlan::parse(local_steps("customer", "local", 0.25).as_bytes()).unwrap();
+    assert_eq!((local.noise_of(10), local.noise_of(12)), (10.0, 10.0));
 }

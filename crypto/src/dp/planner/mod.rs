@@ -343,8 +343,8 @@ fn check(request: &Request, rounds: u32) -> Result<(), Refused> {
 fn thresholds(request: &Request) -> Result<(u16, u16), Refused> {
     let n = request.merchants;
     let cohort_min = u32::from(MerchantPolicy::default().cohort_min);
-    // Training that no client takes yet is planned for the federation that may come, however large.
-    let planned_only = request.simulation || request.unit == PrivacyUnit::Merchant || request.noise == NoiseMode::Local;
+    // The merchant unit mostly needs more merchants than one graph holds: planned for the federation that may come.
+    let planned_only = request.simulation || request.unit == PrivacyUnit::Merchant;
     if n > COMPLETE_GRAPH_MAX as u32 && !planned_only || n > u32::from(u16::MAX) {
         return Err(too_many(request));
     }

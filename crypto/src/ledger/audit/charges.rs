@@ -52,7 +52,7 @@ impl Auditor {
             (Rule::NoiseFloor, "noise multiplier (σ)", charge.noise_multiplier == plan.step.noise_multiplier),
             (Rule::NoiseFloor, "noise share", Some(charge.variance_local) == plan.local_variance().ok()),
             (Rule::NoiseFloor, "where noise is added", charge.noise == plan.noise_mode()),
-            (Rule::Grid, "clip norm (C)", charge.clip == plan.step.clip),
+            (Rule::Grid, "clip norm (C)", charge.clip == plan.noise_clip()),
             (Rule::Grid, "units per clip norm (s)", charge.units_per_clip == u64::from(plan.integers.units_per_clip)),
             (Rule::Grid, "dimension (d)", charge.dimension == self.founded.dimension),
             (Rule::Survivors, "fewest survivors (m)", charge.survivors_min == plan.rounds.survivors_min),
@@ -72,7 +72,6 @@ impl Auditor {
         let mut own: PrivacyPlan = self.plan.clone();
         own.privacy.unit = charge.unit;
         own.bounds = charge.bounds;
-        own.step.clip = charge.clip;
         own.step.noise_multiplier = charge.noise_multiplier;
         own.step.sampling_rate = charge.sampling_rate;
         let scale = u32::try_from(charge.units_per_clip);

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use super::{Auditor, RoundOutcome, RoundRecord, Rule};
 use crate::{
-    dp::plan::NoiseMode,
     identity::MerchantId,
     ledger::entry::{RoundAbandoned, RoundClosed},
     secagg::{
@@ -98,7 +97,7 @@ impl Auditor {
             (Rule::PlanDigest, "the plan's digest", terms.plan_sha256 == self.plan_sha256),
             (Rule::NoiseFloor, "noise multiplier (σ)", terms.sigma_total == plan.step.noise_multiplier),
             (Rule::NoiseFloor, "noise share", Some(terms.variance_local) == plan.local_variance().ok()),
-            (Rule::Grid, "clip norm (C)", terms.clip == plan.step.clip),
+            (Rule::Grid, "clip norm (C)", terms.clip == plan.update_clip()),
             (Rule::Grid, "units per clip norm (s)", terms.units_per_clip == u64::from(plan.integers.units_per_clip)),
             (Rule::Grid, "bits (b)", terms.bits == plan.integers.bits),
             (Rule::Grid, "dimension (d)", terms.dimension == self.founded.dimension),
@@ -196,15 +195,10 @@ impl Auditor {
         }
     }
 
-    /// σ as a multiple of C that the survivors added, the assumed colluders taken away: m − n_C shares make the planned
-    /// σ, and variances add. Where every merchant adds all of it, others' noise is not claimed to hide an update.
+    /// σ as a multiple of C that stands between the survivors and the server with the assumed colluders.
     fn judge_noise(&mut self, index: u64, closed: &RoundClosed) -> f64 {
         let survivors = closed.survivors.len();
-        let added = match self.plan.noise_mode() {
-            NoiseMode::Distributed => (survivors as f64 - f64::from(self.plan.rounds.colluders_assumed)).max(0.0),
-            NoiseMode::Local => 1.0,
-        };
-        let expected = self.plan.step.noise_multiplier * (added / self.plan.shares()).sqrt();
+        let expected = self.plan.noise_of(survivors);
         let claimed = closed.noise_multiplier_effective;
         let close = (claimed - expected).abs() <= NOISE_TOLERANCE * expected.max(1.0);
         self.expect(close, index, Rule::EffectiveNoise, || {
