@@ -23,8 +23,9 @@ use forecastle_client::{
     train::merchant::MerchantStep,
 };
 use forecastle_crypto::{
-    dp::{filter::MerchantPolicy, plan::PrivacyPlan},
+    dp::{filter::MerchantPolicy, plan::PrivacyPlan, release::Release},
     ledger::entry::{Charge, Entry},
+    quantize::NoisedUpdate,
 };
 use forecastle_proto::model::ModelSnapshot;
 use tokio::{
@@ -138,13 +139,13 @@ struct Gated {
 }
 
 impl LocalStep for Gated {
-    fn gradient_sum(&mut self, model: &ModelSnapshot) -> Result<Vec<f64>, String> {
+    fn contribute(&mut self, model: &ModelSnapshot, release: Release<'_>) -> Result<NoisedUpdate, String> {
         self.calls += 1;
-        let sum = self.step.gradient_sum(model);
+        let update = self.step.contribute(model, release);
         if self.calls >= self.from {
             self.gate.pass();
         }
-        sum
+        update
     }
 }
 

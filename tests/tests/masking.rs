@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use forecastle_client::round::driver::LocalStep;
 use forecastle_crypto::{
-    dp::{noise::ExactSampler, plan::PrivacyPlan},
+    dp::{noise::ExactSampler, plan::PrivacyPlan, release::Release},
     entropy::SystemEntropy,
     identity::{MerchantId, SigningKey, sha256},
     quantize::{NoisedUpdate, ResidueSum},
@@ -45,15 +45,13 @@ fn terms(plan: &PrivacyPlan, dimension: u32) -> RoundTerms {
 /// Real gradients of generated orders at the warm start, rounded to the plan's grid, with the plan's exact noise.
 fn updates(plan: &PrivacyPlan, dimension: u32) -> Vec<NoisedUpdate> {
     let folder = tempfile::tempdir().unwrap();
-    let grid = plan.grid(dimension).unwrap();
     (0..MERCHANTS)
         .map(|number| {
             let merchant = Merchant::new(folder.path(), &format!("shop-{number}"));
             merchant.import(number);
-            let sum = merchant.step(plan).gradient_sum(&model()).unwrap();
-            assert!(sum.iter().any(|value| *value != 0.0), "an update without content shows nothing");
-            let variance = plan.local_variance().unwrap();
-            grid.quantize(&sum).unwrap().with_noise(&mut ExactSampler::new().unwrap(), variance).unwrap()
+            let mut noise = ExactSampler::new().unwrap();
+            let release = Release::new(plan, dimension, &mut noise).unwrap();
+            merchant.step(plan).contribute(&model(), release).unwrap()
         })
         .collect()
 }

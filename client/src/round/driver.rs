@@ -4,7 +4,8 @@
 //!
 //! 1. the pre-key's secret is taken off the disk — crash: the key is burnt, the round missed;
 //! 2. key shares are sent;
-//! 3. gradients are summed, rounded, noised, masked, all in memory — crash: nothing has left;
+//! 3. gradients are summed, rounded, noised (in every local step, or once), masked, all in memory — crash: nothing has
+//!    left;
 //! 4. the charge, drawn on what was reserved when training began, is fsynced into the own ledger — crash:
 //!    overcharged, the round abandoned;
 //! 5. charge and masked update are sent — crash: charged, the server has it whole or not at all; it is never
@@ -23,10 +24,12 @@ use forecastle_crypto::{
         filter::{self, Budget, MerchantPolicy, Refusal, Reservation},
         noise::NoiseSampler,
         plan::PrivacyPlan,
+        release::Release,
     },
     entropy::SystemEntropy,
     identity::{Sha256Digest, Signature, SigningKey, VerifyingKey, sha256},
-    ledger::entry::{Charge, NoiseMode, Sampler, SignedCharge},
+    ledger::entry::{Charge, Sampler, SignedCharge},
+    quantize::NoisedUpdate,
     secagg::{
         messages::{DeliveredShares, SurvivorSet, UnmaskRequest},
         offer::{SignedOffer, VerifiedOffer},
@@ -56,16 +59,16 @@ use crate::{
 /// The run that a federation begins with.
 const FIRST_RUN: u64 = 1;
 
-/// What one merchant computes in a round: the sum of its sampled series' clipped gradients.
+/// What one merchant computes in a round.
 ///
-/// Implementations hold the merchant's data; they draw a fresh Poisson sample at every call.
+/// Implementations hold the merchant's data; they draw a fresh Poisson sample at every step.
 pub trait LocalStep: Send {
-    /// Sum over the sampled series of gradients of the loss at `model`, each clipped to the plan's C;
-    /// `[d]` in layout order.
+    /// Trains from `model` as the plan asks, and releases what follows through `release`, which adds the noise that the
+    /// round is charged for and refuses any other kind of training.
     ///
     /// # Errors
     /// A sentence without personal data.
-    fn gradient_sum(&mut self, model: &ModelSnapshot) -> Result<Vec<f64>, String>;
+    fn contribute(&mut self, model: &ModelSnapshot, release: Release<'_>) -> Result<NoisedUpdate, String>;
 }
 
 /// How to train.
@@ -318,7 +321,6 @@ impl Participant {
         let sid = offer.sid();
         let digest = Sha256Digest(sid.0);
         let sid_bytes = sid.0.to_vec();
-        let grid = offer.grid();
 
         let secret = match self.prekeys.take(&own) {
             Ok(secret) => secret,
@@ -337,26 +339,25 @@ impl Participant {
         self.exchange.share_keys(&sid_bytes, shares.encode()).await?;
         fault::point("shares-sent");
 
-        // The gradients do not depend on the others' shares: both are waited for at once.
-        let step = self.step.clone();
-        let gradients = tokio::task::spawn_blocking(move || {
+        // Training does not depend on the others' shares: both are waited for at once.
+        let (step, plan, dimension) = (self.step.clone(), self.plan.clone(), terms.dimension);
+        let sampler = self.sampler;
+        let training = tokio::task::spawn_blocking(move || {
             let mut step = step.lock().map_err(|_| "an earlier step ended badly".to_owned())?;
-            step.gradient_sum(&model)
+            let mut noise = sampler.source().map_err(|e| e.to_string())?;
+            let release = Release::new(&plan, dimension, noise.as_mut()).map_err(|e| e.to_string())?;
+            let noised = step.contribute(&model, release)?;
+            Ok::<_, String>((noised, noise.name()))
         });
         let delivered = self.exchange.await_message(&sid_bytes, Awaited::Shares).await?.map_err(Missed::Round)?;
-        let sum = gradients.await.map_err(|e| TrainError::Step(e.to_string()))?.map_err(TrainError::Step)?;
+        let (noised, noise_source) =
+            training.await.map_err(|e| TrainError::Step(e.to_string()))?.map_err(TrainError::Step)?;
         let delivered = DeliveredShares::decode(&delivered).map_err(|e| Missed::Round(e.to_string()))?;
-        let mut noise = self.sampler.source().map_err(|e| TrainError::Step(e.to_string()))?;
-        let noised = grid
-            .quantize(&sum)
-            .map_err(|e| TrainError::Step(e.to_string()))?
-            .with_noise(noise.as_mut(), terms.variance_local)
-            .map_err(|e| TrainError::Step(e.to_string()))?;
         let (state, update) = state.mask(delivered, noised).map_err(misbehaved)?;
         fault::point("masked");
 
         let earlier = self.ledger.charges();
-        let charge = self.charge(&terms, digest, update.sha256(), noise.name(), earlier.len())?;
+        let charge = self.charge(&terms, digest, update.sha256(), noise_source, earlier.len())?;
         let reservations = self.budget.reservations()?;
         let budget = Budget::new(self.membership.server_key, &reservations, &earlier);
         let admission = budget.admit(&charge, &self.policy)?;
@@ -430,9 +431,9 @@ impl Participant {
             bounds: plan.bounds,
             period_start: plan.rounds.period_start,
             period_end: plan.rounds.period_end,
-            noise: NoiseMode::Distributed,
+            noise: plan.noise_mode(),
             event: plan.step_event(multiplier).map_err(|e| as_step(&e))?,
-            clip: plan.step.clip,
+            clip: plan.noise_clip(),
             units_per_clip: u64::from(plan.integers.units_per_clip),
             noise_multiplier: plan.step.noise_multiplier,
             variance_local: terms.variance_local,

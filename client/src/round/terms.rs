@@ -74,7 +74,7 @@ pub fn check(offer: &VerifiedOffer, agreed: &Agreed<'_>) -> Result<(), TermsErro
     let cohort = offer.roster().len();
     same("federation", &terms.federation, &agreed.federation.to_owned())?;
     same("plan", &terms.plan_sha256, &agreed.plan_sha256)?;
-    same("clip norm", &terms.clip, &plan.step.clip)?;
+    same("clip norm", &terms.clip, &plan.update_clip())?;
     same("grid", &terms.units_per_clip, &u64::from(plan.integers.units_per_clip))?;
     same("number of bits", &terms.bits, &plan.integers.bits)?;
     same("noise multiplier", &terms.sigma_total, &plan.step.noise_multiplier)?;

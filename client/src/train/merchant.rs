@@ -1,12 +1,15 @@
-//! A merchant's private step over its own store: what a round asks of the data.
+//! A merchant's private training over its own store: what a round asks of the data.
 //!
 //! The data set is read once and stays as it is until training ends: a round never mixes lines from before and
 //! after an import.
 
-use forecastle_crypto::dp::plan::PrivacyPlan;
+use forecastle_crypto::{
+    dp::{plan::PrivacyPlan, release::Release},
+    quantize::NoisedUpdate,
+};
 use forecastle_proto::model::ModelSnapshot;
 
-use super::{PrivateStep, PrivateStepError, Sampling, TrainingSeries};
+use super::{PrivateStep, RoundTraining, Sampling, TrainingSeries};
 use crate::{
     data::{
         prepare::{self, PrepareError, Prepared, SeriesChoice},
@@ -19,10 +22,10 @@ use crate::{
 /// Steps that a training window has behind it at least: shorter pasts say little.
 pub const PAST_SEASONS_MIN: usize = 4;
 
-/// Bounded series of one merchant and the plan's step.
+/// Series of one merchant, bounded as the plan's unit asks, and the plan's training of a round.
 pub struct MerchantStep {
     series: Vec<TrainingSeries>,
-    step: PrivateStep,
+    training: RoundTraining,
     sampling: Sampling,
 }
 
@@ -38,7 +41,7 @@ pub enum MerchantStepError {
 }
 
 impl MerchantStep {
-    /// Builds the bounded series for `plan` and a network of `config`. Returns also what was left out.
+    /// Builds the series for `plan` and a network of `config`. Returns also what was left out.
     ///
     /// # Errors
     /// [`MerchantStepError`] says what to import.
@@ -50,8 +53,8 @@ impl MerchantStep {
     ) -> Result<(Self, Prepared), MerchantStepError> {
         let prepared = prepare::bounded_series(store, choice, config.frequency, plan)?;
         let series = training_series(prepared.series.clone(), config);
-        let step = private_step(plan);
-        Ok((Self { series, step, sampling: Sampling::from_system() }, prepared))
+        let training = RoundTraining::of(plan);
+        Ok((Self { series, training, sampling: Sampling::from_system() }, prepared))
     }
 }
 
@@ -74,8 +77,8 @@ pub fn private_step(plan: &PrivacyPlan) -> PrivateStep {
 }
 
 impl LocalStep for MerchantStep {
-    fn gradient_sum(&mut self, model: &ModelSnapshot) -> Result<Vec<f64>, String> {
+    fn contribute(&mut self, model: &ModelSnapshot, release: Release<'_>) -> Result<NoisedUpdate, String> {
         let model = Model::from_snapshot(model).map_err(|e| e.to_string())?;
-        self.step.gradient_sum(&model, &self.series, &mut self.sampling).map_err(|e: PrivateStepError| e.to_string())
+        self.training.contribute(&model, &self.series, &mut self.sampling, release).map_err(|e| e.to_string())
     }
 }

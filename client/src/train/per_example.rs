@@ -12,6 +12,7 @@
 //! book-keeping of layer inputs and output gradients (Bu et al. 2023) behind the same two functions.
 
 use burn::tensor::Gradients;
+use forecastle_crypto::dp::clip;
 
 use super::plain::floats;
 use crate::data::window::Window;
@@ -61,6 +62,23 @@ pub fn clipped_gradient_sum(model: &Model, units: &[Vec<Window>], clip: f64) -> 
     Ok(sum)
 }
 
+/// As [`clipped_gradient_sum`], where a unit whose gradient is not finite counts as zero instead of ending the work.
+///
+/// For local steps: their weights carry noise, so that a unit may leave the numbers at any of them, and a merchant that
+/// fell silent then would say something about its data. A unit still contributes a vector of norm at most C that depends on
+/// that unit and the model alone. Empties the units at fault.
+///
+/// # Errors
+/// [`GradientError`] for a clipping norm or a window that does not fit.
+pub fn finite_gradient_sum(model: &Model, units: &mut [Vec<Window>], clip: f64) -> Result<Vec<f64>, GradientError> {
+    loop {
+        match clipped_gradient_sum(model, units, clip) {
+            Err(GradientError::NotFinite { unit, .. }) => units[unit].clear(),
+            other => return other,
+        }
+    }
+}
+
 /// Clipped gradient of each unit, `[unit][federated_len]`: for a simulation that sums several merchants at once.
 ///
 /// # Errors
@@ -88,7 +106,7 @@ fn each_clipped(
     for (pass, units) in units.chunks(UNITS_PER_PASS).enumerate() {
         let first = pass * UNITS_PER_PASS;
         for (offset, mut gradient) in raw_gradients(model, units, rows, first)?.into_iter().enumerate() {
-            clip_to(&mut gradient, clip).map_err(|at| GradientError::NotFinite {
+            clip::to_norm(&mut gradient, clip).map_err(|at| GradientError::NotFinite {
                 unit: first + offset,
                 parameter: federated_name(model, at),
             })?;
@@ -132,21 +150,6 @@ fn split(model: &Model, units: usize, weights: &Weights, gradients: &Gradients) 
         }
     }
     all
-}
-
-/// Scales a vector down to norm `clip` where it is longer; `Err` holds the first coordinate that is not finite.
-fn clip_to(gradient: &mut [f64], clip: f64) -> Result<(), usize> {
-    if let Some(at) = gradient.iter().position(|g| !g.is_finite()) {
-        return Err(at);
-    }
-    // Coordinates come from f32, so their squares neither overflow nor vanish in f64.
-    let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-    if norm > clip {
-        // Rounding must not leave the norm above C.
-        let factor = clip / norm * (1.0 - 1e-12);
-        gradient.iter_mut().for_each(|g| *g *= factor);
-    }
-    Ok(())
 }
 
 fn unit_of(units: &[Vec<Window>], mut index: usize) -> usize {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::per_example::{GradientError, clipped_gradient_sum};
+use super::per_example::{GradientError, clipped_gradient_sum, finite_gradient_sum};
 use super::sampler::{EntropyError, Sampling};
 use crate::data::series::Series;
 use crate::data::window::{StaticInputs, Window, WindowShape, training_cuts};
@@ -83,12 +83,24 @@ impl PrivateStep {
         sampling: &mut Sampling,
     ) -> Result<Vec<f64>, PrivateStepError> {
         let (sampled, units) = self.draw(model.shape(), series, sampling)?;
-        clipped_gradient_sum(model, &units, self.clip).map_err(|source| match source {
-            GradientError::Window { unit, .. } | GradientError::NotFinite { unit, .. } => {
-                PrivateStepError::Series { id: series[sampled[unit]].series.id.clone(), source }
-            }
-            GradientError::Clip(_) => PrivateStepError::Gradient(source),
-        })
+        clipped_gradient_sum(model, &units, self.clip).map_err(|source| named(source, series, &sampled))
+    }
+
+    /// As [`Self::gradient_sum`], where a series whose gradient is not finite counts as zero; also the number of sampled
+    /// series that have a window. For local steps (see [`super::per_example::finite_gradient_sum`]).
+    ///
+    /// # Errors
+    /// [`PrivateStepError`] names the plan's or the series' fault.
+    pub fn finite_gradient_sum(
+        &self,
+        model: &Model,
+        series: &[TrainingSeries],
+        sampling: &mut Sampling,
+    ) -> Result<(Vec<f64>, usize), PrivateStepError> {
+        let (sampled, mut units) = self.draw(model.shape(), series, sampling)?;
+        let present = units.iter().filter(|windows| !windows.is_empty()).count();
+        let sum = finite_gradient_sum(model, &mut units, self.clip).map_err(|source| named(source, series, &sampled))?;
+        Ok((sum, present))
     }
 
     /// The sampled series and the windows drawn from each, uniformly over its cuts, with replacement.
@@ -122,5 +134,15 @@ impl PrivateStep {
             units.push(windows);
         }
         Ok((sampled, units))
+    }
+}
+
+/// A gradient's error with the identity of the series at fault.
+fn named(source: GradientError, series: &[TrainingSeries], sampled: &[usize]) -> PrivateStepError {
+    match source {
+        GradientError::Window { unit, .. } | GradientError::NotFinite { unit, .. } => {
+            PrivateStepError::Series { id: series[sampled[unit]].series.id.clone(), source }
+        }
+        GradientError::Clip(_) => PrivateStepError::Gradient(source),
     }
 }
