@@ -162,10 +162,10 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
         Progress::Round { window, done } => {
             let last = plan.as_ref().is_some_and(|plan| done.round == plan.rounds.count);
             if done.round == 1 || done.round % ROUNDS_PER_LINE == 0 || last {
+                let sampled = done.sampled.map_or_else(String::new, |n| format!("{n} series sampled, "));
                 println!(
-                    "  window {window}, round {:>3}: {} series sampled, step norm {:.4}   ({:.0} s)",
+                    "  window {window}, round {:>3}: {sampled}step norm {:.4}   ({:.0} s)",
                     done.round,
-                    done.sampled,
                     done.step_norm,
                     begun.elapsed().as_secs_f64()
                 );

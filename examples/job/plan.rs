@@ -5,7 +5,7 @@
 
 use forecastle_crypto::dp::{
     plan::{Day, PrivacyPlan},
-    planner::{self, Refused, Request, SIGNAL_NEEDED, series_needed, signal_to_noise},
+    planner::{self, Refused, Request, SIGNAL_NEEDED, signal_to_noise},
     unit::PrivacyUnit,
 };
 
@@ -61,16 +61,18 @@ pub fn propose(size: &Size) -> Result<PrivacyPlan, Refused> {
 /// What to tell people about the size: is it large enough for its noise, and if not, which would be?
 pub fn size_advice(plan: &PrivacyPlan, dimension: u32) -> String {
     let strength = signal_to_noise(plan, dimension);
-    let needed = series_needed(plan, dimension).unwrap_or_default();
+    let (who, count) = match plan.privacy.unit {
+        PrivacyUnit::Merchant => ("merchants", u32::from(plan.rounds.cohort_max)),
+        PrivacyUnit::Customer | PrivacyUnit::Series => ("series", plan.step.assumed_series),
+    };
+    let needed = (f64::from(count) * SIGNAL_NEEDED / strength).ceil();
     if strength >= SIGNAL_NEEDED {
         format!(
-            "{} series are enough for this noise: signal-to-noise {strength:.1} over the run, at least {SIGNAL_NEEDED} is needed, from about {needed} series on.",
-            plan.step.assumed_series
+            "{count} {who} are enough for this noise: signal-to-noise {strength:.1} over the run, at least {SIGNAL_NEEDED} is needed, from about {needed:.0} {who} on."
         )
     } else {
         format!(
-            "{} series are too few for this noise: signal-to-noise {strength:.2} over the run, at least {SIGNAL_NEEDED} is needed; from about {needed} series on, or with a larger ε, the federation can show a gain.",
-            plan.step.assumed_series
+            "{count} {who} are too few for this noise: signal-to-noise {strength:.2} over the run, at least {SIGNAL_NEEDED} is needed; from about {needed:.0} {who} on, or with a larger ε, the federation can show a gain."
         )
     }
 }

@@ -14,17 +14,18 @@ use forecastle_client::{
     data::window::Window,
     model::{Model, ModelError},
     train::{
-        GradientError, PrivateStepError, Sampling, TrainingSeries, clipped_gradients,
-        merchant::{private_step, training_series},
+        ContributionError, GradientError, PrivateStep, PrivateStepError, RoundTraining, Sampling, TrainingSeries,
+        clipped_gradients, merchant::training_series,
     },
 };
 use forecastle_crypto::{
     dp::{
-        noise::{ExactSampler, NoiseError, Variance},
+        noise::{ExactSampler, NoiseError},
         plan::PrivacyPlan,
+        release::{Release, ReleaseError},
     },
     identity::sha256,
-    quantize::{Grid, GridError, QuantizeError, ResidueSum},
+    quantize::{GridError, QuantizeError, ResidueSum},
 };
 use forecastle_server::model::optimizer::{ServerOptimizer, StepError};
 
@@ -79,17 +80,20 @@ pub enum FederationError {
         /// What is wrong.
         source: GradientError,
     },
-    /// Rounding.
-    #[error("merchant `{merchant}`: {source}")]
-    Rounding {
-        /// Which merchant.
-        merchant: String,
-        /// What is wrong.
-        source: QuantizeError,
-    },
+    /// Adding up.
+    #[error(transparent)]
+    Sum(#[from] QuantizeError),
     /// Noise.
     #[error(transparent)]
     Noise(#[from] NoiseError),
+    /// A merchant's training, or what of it may leave.
+    #[error("merchant `{merchant}`: {source}")]
+    Contribution {
+        /// Which merchant.
+        merchant: String,
+        /// What is wrong.
+        source: ContributionError,
+    },
     /// The optimizer refused.
     #[error("round {round}: {source}")]
     Optimizer {
@@ -108,16 +112,16 @@ pub enum FederationError {
 pub struct RoundDone {
     /// Number, from 1.
     pub round: u32,
-    /// Series sampled over all merchants.
-    pub sampled: usize,
+    /// Series sampled over all merchants; `None` where they take local steps, each with a sample of its own.
+    pub sampled: Option<usize>,
     /// Euclidean length of the released sum over the plan's divisor.
     pub step_norm: f64,
 }
 
 /// All merchants' training series under one plan.
 pub struct Federation<'a> {
-    plan: &'a PrivacyPlan,
-    merchants: Vec<(String, Vec<TrainingSeries>)>,
+    pub(super) plan: &'a PrivacyPlan,
+    pub(super) merchants: Vec<(String, Vec<TrainingSeries>)>,
 }
 
 impl<'a> Federation<'a> {
@@ -175,32 +179,36 @@ impl<'a> Federation<'a> {
         seed: u64,
         observe: &mut dyn FnMut(RoundDone),
     ) -> Result<Model, FederationError> {
-        let (plan, dimension) = (self.plan, start.federated_len());
-        let grid = plan.grid(u32::try_from(dimension).map_err(|_| GridError::Dimension(u32::MAX))?)?;
-        let variance = plan.local_variance()?;
-        let divisor = plan.step.sampling_rate * f64::from(plan.step.assumed_series);
+        let (plan, divisor) = (self.plan, self.plan.divisor());
         let mut sampling = Sampling::danger_seeded(seed);
         let mut noise = ExactSampler::danger_from_seed(sha256(&seed.to_le_bytes()).0);
         let mut optimizer = ServerOptimizer::new(&plan.optimizer, plan.rounds.count, &start.federated());
         let mut model = start.clone();
         for round in 1..=plan.rounds.count {
-            let batch = self.sample(&model, &mut sampling)?;
-            let sums = self.merchant_sums(&model, &batch)?;
-            let sum = match privacy {
-                Privacy::On => self.noised_sum(&sums, grid, variance, &mut noise)?,
-                Privacy::Off => plain_sum(&sums, dimension),
+            let (sum, sampled) = match RoundTraining::of(plan) {
+                RoundTraining::GradientSum(step) => {
+                    let batch = self.sample(step, &model, &mut sampling)?;
+                    let sums = self.merchant_sums(step, &model, &batch)?;
+                    let sum = match privacy {
+                        Privacy::On => self.noised_sum(&sums, &mut noise)?,
+                        Privacy::Off => plain_sum(&sums, model.federated_len()),
+                    };
+                    (sum, Some(batch.units.len()))
+                }
+                RoundTraining::NoisedSteps(steps) | RoundTraining::WholeUpdate(steps) => {
+                    (self.update_sum(steps, &model, privacy, (seed, round))?, None)
+                }
             };
             optimizer.step(&sum, divisor).map_err(|source| FederationError::Optimizer { round, source })?;
             model.set_federated(&optimizer.published(u64::from(round)))?;
             let step_norm = sum.iter().map(|v| (v / divisor).powi(2)).sum::<f64>().sqrt();
-            observe(RoundDone { round, sampled: batch.units.len(), step_norm });
+            observe(RoundDone { round, sampled, step_norm });
         }
         Ok(model)
     }
 
     /// Every merchant's own Poisson sample, one after the other.
-    fn sample(&self, model: &Model, sampling: &mut Sampling) -> Result<Sampled, FederationError> {
-        let step = private_step(self.plan);
+    fn sample(&self, step: PrivateStep, model: &Model, sampling: &mut Sampling) -> Result<Sampled, FederationError> {
         let mut batch = Sampled { units: Vec::new(), series: Vec::new(), of_merchant: Vec::new() };
         for (_, series) in &self.merchants {
             let (sampled, units) = step.draw(model.shape(), series, sampling)?;
@@ -213,7 +221,12 @@ impl<'a> Federation<'a> {
     }
 
     /// Sum of the clipped gradients of each merchant's sampled series, `[merchant][d]`.
-    fn merchant_sums(&self, model: &Model, batch: &Sampled) -> Result<Vec<Vec<f64>>, FederationError> {
+    fn merchant_sums(
+        &self,
+        step: PrivateStep,
+        model: &Model,
+        batch: &Sampled,
+    ) -> Result<Vec<Vec<f64>>, FederationError> {
         let tasks: Vec<(usize, &[Vec<Window>])> = batch
             .units
             .chunks(UNITS_PER_TASK)
@@ -221,7 +234,7 @@ impl<'a> Federation<'a> {
             .map(|(task, units)| (task * UNITS_PER_TASK, units))
             .collect();
         let gradients = parallel::each(tasks, |(first, units)| {
-            clipped_gradients(model, units, self.plan.step.clip).map_err(|source| match source {
+            clipped_gradients(model, units, step.clip).map_err(|source| match source {
                 GradientError::Window { unit, .. } | GradientError::NotFinite { unit, .. } => {
                     FederationError::Series { id: self.id_of(batch, first + unit), source }
                 }
@@ -234,18 +247,16 @@ impl<'a> Federation<'a> {
 
     /// What the server would decode after a round: every merchant's rounded sum with its noise share, added
     /// modulo 2^b.
-    fn noised_sum(
-        &self,
-        sums: &[Vec<f64>],
-        grid: Grid,
-        variance: Variance,
-        noise: &mut ExactSampler,
-    ) -> Result<Vec<f64>, FederationError> {
-        let mut total = ResidueSum::new(grid);
+    fn noised_sum(&self, sums: &[Vec<f64>], noise: &mut ExactSampler) -> Result<Vec<f64>, FederationError> {
+        let dimension = u32::try_from(sums.first().map_or(0, Vec::len)).unwrap_or(u32::MAX);
+        let mut total = ResidueSum::new(self.plan.grid(dimension)?);
         for ((merchant, _), sum) in self.merchants.iter().zip(sums) {
-            let rounding = |source| FederationError::Rounding { merchant: merchant.clone(), source };
-            let update = grid.quantize(sum).map_err(rounding)?.with_noise(noise, variance)?;
-            total.add(&update).map_err(rounding)?;
+            let named = |source: ReleaseError| FederationError::Contribution {
+                merchant: merchant.clone(),
+                source: source.into(),
+            };
+            let release = Release::new(self.plan, dimension, noise).map_err(named)?;
+            total.add(&release.gradient_sum(sum).map_err(named)?)?;
         }
         Ok(total.dequantize())
     }
@@ -266,7 +277,7 @@ struct Sampled {
     of_merchant: Vec<Range<usize>>,
 }
 
-fn plain_sum(vectors: &[Vec<f64>], dimension: usize) -> Vec<f64> {
+pub(super) fn plain_sum(vectors: &[Vec<f64>], dimension: usize) -> Vec<f64> {
     let mut sum = vec![0.0; dimension];
     for vector in vectors {
         for (total, value) in sum.iter_mut().zip(vector) {

@@ -4,7 +4,7 @@
 //! merchants and server call. Two things are left out: the network, and the masks of secure aggregation, which
 //! cancel exactly in the sum, so that the plain sum modulo 2^b is the same number.
 //!
-//! * [`federation`]: rounds over all merchants.
+//! * [`federation`]: rounds over all merchants; `updates`: those of plans with local steps.
 //! * [`run`]: a task's rolling windows, from series to scored forecasts.
 //! * [`presets`]: plans that ship with the program, and plans proposed for a task.
 //!
@@ -20,6 +20,7 @@ pub mod federation;
 mod parallel;
 pub mod presets;
 pub mod run;
+mod updates;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,10 @@ use forecastle_client::{
     data::series::{KNOWN_CHANNELS, Series},
     model::{Model, ModelConfig},
 };
-use forecastle_crypto::dp::plan::PrivacyPlan;
+use forecastle_crypto::dp::{
+    plan::{LocalPlan, NoiseMode, OptimizerRule, PrivacyPlan},
+    unit::PrivacyUnit,
+};
 use jiff::civil::date;
 
 use super::{
@@ -67,6 +70,17 @@ fn lavish(rounds: u32) -> PrivacyPlan {
     plan
 }
 
+/// [`lavish`], with local steps of each kind: noised one by one, or their whole update once.
+fn lavish_local(rounds: u32) -> [PrivacyPlan; 2] {
+    [(PrivacyUnit::Series, NoiseMode::Local), (PrivacyUnit::Merchant, NoiseMode::Distributed)].map(|(unit, noise)| {
+        let mut plan = lavish(rounds);
+        plan.version = 2;
+        plan.privacy.unit = unit;
+        plan.local = Some(LocalPlan { noise, steps: 4, learning_rate: 0.5, update_clip: 0.5 });
+        plan
+    })
+}
+
 fn settings(method: Method<'_>) -> Settings<'_> {
     Settings { method, refit: Refit::First, local: Local::Off, seed: 7 }
 }
@@ -103,7 +117,7 @@ fn tiny_noise_gives_nearly_the_model_without_privacy_and_real_noise_does_not() {
     };
     // Adam amplifies coordinates without a gradient to full steps; plain steps stay proportional.
     let mut plan = lavish(5);
-    plan.optimizer.rule = forecastle_crypto::dp::plan::OptimizerRule::FedAvg;
+    plan.optimizer.rule = OptimizerRule::FedAvg;
     plan.optimizer.learning_rate = 1.0;
     let open = train(&plan, Privacy::Off);
     let moved = distance(&open, &start());
@@ -123,6 +137,43 @@ fn a_seed_gives_the_same_bits_and_another_seed_does_not() {
     };
     assert_eq!(train(1), train(1));
     assert_ne!(train(1), train(2));
+}
+
+#[test]
+fn local_steps_learn_under_tiny_noise_whether_noised_one_by_one_or_once() {
+    let panel = panel();
+    let windows = panel.windows();
+    let without = run(&panel, &windows, &start(), &settings(Method::NoFederation), &mut |_| ()).unwrap();
+    for plan in lavish_local(8) {
+        let federated = Method::Federated { plan: &plan, privacy: Privacy::On };
+        let with = run(&panel, &windows, &start(), &settings(federated), &mut |_| ()).unwrap();
+        for (with, without) in with.iter().zip(&without) {
+            let (with, without) = (with.scores.wql, without.scores.wql);
+            assert!(with < 0.95 * without, "{}: {with} {without}", plan.privacy.unit);
+        }
+    }
+}
+
+#[test]
+fn local_steps_differ_by_their_noise_alone_and_by_the_seed() {
+    let panel = panel();
+    let train = |plan: &PrivacyPlan, privacy, seed| {
+        let federation = Federation::before(&panel, 100, plan, &start()).unwrap();
+        federation.train(&start(), privacy, seed, &mut |_| ()).unwrap()
+    };
+    for mut plan in lavish_local(2) {
+        (plan.optimizer.rule, plan.optimizer.learning_rate) = (OptimizerRule::FedAvg, 1.0);
+        let open = train(&plan, Privacy::Off, 3);
+        let moved = distance(&open, &start());
+        let private = train(&plan, Privacy::On, 3);
+        let tiny = distance(&open, &private);
+        assert!(tiny > 0.0 && tiny < 0.01 * moved, "{}: {tiny} of {moved}", plan.privacy.unit);
+        assert_eq!(private, train(&plan, Privacy::On, 3));
+        assert_ne!(private, train(&plan, Privacy::On, 4));
+        plan.step.noise_multiplier = 1.0;
+        let noisy = distance(&open, &train(&plan, Privacy::On, 3));
+        assert!(noisy > 100.0 * tiny, "{}: {noisy} {tiny}", plan.privacy.unit);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use forecastle_crypto::{
     identity::{Sha256Digest, SigningKey, sha256},
-    ledger::entry::{Entry, SignedCharge},
+    ledger::entry::{Entry, NoiseMode, SignedCharge},
     quantize::Grid,
 };
 use forecastle_proto::{
@@ -303,7 +303,9 @@ async fn uploads_that_contradict_themselves_the_plan_or_the_round_are_refused() 
     let refused = |mine: &Masked| merchant.upload(merchant.parts(mine, 0, CHUNK_BYTES));
 
     type Spoil = fn(&mut forecastle_crypto::ledger::entry::Charge);
-    let spoils: [(&str, Spoil); 8] = [
+    let spoils: [(&str, Spoil); 10] = [
+        ("`noise`", |c| c.noise = NoiseMode::Local),
+        ("`clip`", |c| c.clip *= 2.0),
         ("round", |c| c.round += 1),
         ("sid", |c| c.sid = sha256(b"other")),
         ("masked-sha256", |c| c.masked_sha256 = sha256(b"other")),
