@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use forecastle_crypto::{dp::filter::MerchantPolicy, identity::MerchantId};
+use forecastle_crypto::{
+    dp::{filter::MerchantPolicy, unit::PrivacyUnit},
+    identity::MerchantId,
+};
 use serde_json::json;
 
-use super::{Format, Outcome, print_json, runtime};
+use super::{Format, Outcome, print_json, privacy::training_in_words, runtime};
 use crate::{
     federation::{budget::BudgetFolder, home::Home, join::join},
     round::driver::now_ms,
@@ -21,6 +24,7 @@ use crate::{
 #[command(after_help = "Examples:
   forecastle join \"$(cat invitation.txt)\" --merchant green-garden
   forecastle join --invitation-file invitation.txt --merchant green-garden --max-epsilon 4
+  forecastle join --invitation-file invitation.txt --merchant green-garden --accept-unit merchant
   forecastle join --invitation-file second.txt --merchant green-garden --dir second --budget ~/forecastle-budget")]
 pub(super) struct Arguments {
     /// The invitation: one line beginning with `fcinvite1.`
@@ -35,6 +39,10 @@ pub(super) struct Arguments {
     /// The most ε that a data period of this merchant may ever cost.
     #[arg(long, value_name = "EPSILON", default_value_t = MerchantPolicy::default().epsilon_max)]
     max_epsilon: f64,
+    /// Also accept a plan that protects this unit: `merchant` hides this merchant as a whole, and gives no customer of it
+    /// a guarantee of its own. Customers and series are accepted without asking.
+    #[arg(long, value_name = "UNIT")]
+    accept_unit: Option<PrivacyUnit>,
     /// Count in this folder what is reserved, together with this merchant's other memberships.
     ///
     /// A merchant that belongs to several federations has one budget for the days of its data. Name the same folder
@@ -57,7 +65,8 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
     if let Some(folder) = &arguments.budget {
         BudgetFolder::share(home, folder)?;
     }
-    let policy = MerchantPolicy { epsilon_max: arguments.max_epsilon, ..MerchantPolicy::default() };
+    let mut policy = MerchantPolicy { epsilon_max: arguments.max_epsilon, ..MerchantPolicy::default() };
+    policy.units.extend(arguments.accept_unit.filter(|unit| !MerchantPolicy::default().units.contains(unit)));
     let (membership, plan) = runtime()?.block_on(join(home, &text, arguments.merchant, &policy, now_ms()))?;
     match format {
         Format::Json => print_json(&json!({
@@ -77,12 +86,15 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
                 plan.rounds.period_start,
                 plan.rounds.period_end
             );
-            say!(
-                "used of every customer, in every step: at most {} order lines over {} products, {} units",
-                plan.bounds.order_lines,
-                plan.bounds.series,
-                plan.bounds.units
-            );
+            say!("{}", training_in_words(&plan));
+            if plan.privacy.unit == PrivacyUnit::Customer {
+                say!(
+                    "used of every customer, in every step: at most {} order lines over {} products, {} units",
+                    plan.bounds.order_lines,
+                    plan.bounds.series,
+                    plan.bounds.units
+                );
+            }
             say!("next: forecastle data import orders.csv, then forecastle train");
             Ok(())
         }

@@ -102,7 +102,7 @@ pub(crate) struct PrivacyPlan {
 enum Noise {
     /// A share at every merchant
     Distributed,
-    /// All of it in every local step (planned only: no client of this version does it)
+    /// All of it in every local step: private even if secure aggregation failed, at √merchants times the noise
     Local,
 }
 

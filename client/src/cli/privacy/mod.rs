@@ -8,6 +8,7 @@ use forecastle_crypto::dp::{
     accountant::AccountingError,
     odds::{self, Exposure},
     plan::{PlanError, PrivacyPlan},
+    release::Kind,
     unit::PrivacyUnit,
 };
 use serde::Serialize;
@@ -97,19 +98,74 @@ fn print_observers(observers: &[Observer], plan: &PrivacyPlan) {
     );
 }
 
+/// What leaves in a round, and where its noise is added.
+pub(super) fn training_in_words(plan: &PrivacyPlan) -> String {
+    let steps = plan.local.map_or(1, |local| local.steps);
+    match Kind::of(plan) {
+        Kind::GradientSum => {
+            "a round is one step: what leaves is a sum of clipped gradients with this merchant's share of the noise".into()
+        }
+        Kind::NoisedSteps => format!(
+            "a round is {steps} local steps, each with the whole noise and each charged: an update is private even without \
+             secure aggregation"
+        ),
+        Kind::WholeUpdate => format!(
+            "a round is {steps} local steps without noise: their update is clipped as a whole and gets this merchant's \
+             share of the noise, which hides the merchant and gives no customer of it a guarantee"
+        ),
+    }
+}
+
 /// The promise in words, as docs/PRIVACY.md has it.
 fn claim(merchant: &str, plan: &PrivacyPlan) -> String {
     let unit = plan.privacy.unit;
-    let used = match unit {
-        PrivacyUnit::Customer => format!(
-            ", of whom in every step at most {} order lines over {} products\nin the period were used",
-            plan.bounds.order_lines, plan.bounds.series
+    let (whom, dropped) = match unit {
+        PrivacyUnit::Customer => (
+            format!(
+                "any customer of merchant {merchant}, of whom in every step at most {} order lines over {} products\nin \
+                 the period were used",
+                plan.bounds.order_lines, plan.bounds.series
+            ),
+            "Other lines were dropped. ",
         ),
-        PrivacyUnit::Series | PrivacyUnit::Merchant => String::new(),
+        PrivacyUnit::Series => (format!("any series of merchant {merchant}"), ""),
+        PrivacyUnit::Merchant => (format!("merchant {merchant} as a whole, not for single customers of it"), ""),
     };
-    let dropped = if unit == PrivacyUnit::Customer { "Other lines were dropped. " } else { "" };
+    let removed = match unit {
+        PrivacyUnit::Merchant => "its whole contribution".to_owned(),
+        PrivacyUnit::Customer | PrivacyUnit::Series => format!("that {unit}"),
+    };
     format!(
-        "For any {unit} of merchant {merchant}{used}, the messages {merchant} sent satisfy\n(ε, δ)-differential privacy \
-         under addition or removal of that {unit}, against the observers above.\n{dropped}This is not a claim of anonymity."
+        "For {whom}, the messages {merchant} sent satisfy\n(ε, δ)-differential privacy \
+         under addition or removal of {removed}, against the observers above.\n{dropped}This is not a claim of anonymity."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use forecastle_crypto::dp::plan::{LocalPlan, NoiseMode};
+
+    use super::*;
+
+    const PLAN: &str = include_str!("../../../../server/plans/four-merchants.toml");
+
+    fn plan(unit: PrivacyUnit, noise: Option<NoiseMode>) -> PrivacyPlan {
+        let mut plan = PrivacyPlan::parse(PLAN.as_bytes()).unwrap();
+        plan.privacy.unit = unit;
+        plan.local = noise.map(|noise| LocalPlan { noise, steps: 7, learning_rate: 0.1, update_clip: 1.0 });
+        plan
+    }
+
+    #[test]
+    fn each_kind_of_training_is_told_and_a_merchant_s_guarantee_is_called_no_customer_s() {
+        let one_step = plan(PrivacyUnit::Customer, None);
+        assert!(training_in_words(&one_step).contains("one step"));
+        assert!(claim("shop", &one_step).starts_with("For any customer of merchant shop, of whom in every step"));
+        let local = plan(PrivacyUnit::Series, Some(NoiseMode::Local));
+        assert!(training_in_words(&local).contains("7 local steps, each with the whole noise"));
+        assert!(claim("shop", &local).starts_with("For any series of merchant shop, the messages"));
+        let merchant = plan(PrivacyUnit::Merchant, Some(NoiseMode::Distributed));
+        assert!(training_in_words(&merchant).contains("no customer"));
+        assert!(claim("shop", &merchant).contains("not for single customers of it"));
+    }
 }

@@ -6,14 +6,14 @@ use clap::Args;
 use forecastle_crypto::{
     dp::{
         filter::{Budget, Floor, MerchantPolicy, Reservation},
-        plan::{PLAN_BYTES_MAX, PrivacyPlan},
+        plan::{NoiseMode, PLAN_BYTES_MAX, PrivacyPlan},
         unit::PrivacyUnit,
     },
     identity::{MerchantId, VerifyingKey},
 };
 use serde::Serialize;
 
-use super::{Observer, observers, print_observers};
+use super::{Observer, observers, print_observers, training_in_words};
 use crate::{
     cli::{Format, Outcome, print_json, runtime, train::base_model},
     data::{bound::BoundReport, prepare, store::DataStore},
@@ -201,7 +201,10 @@ fn not_protected(plan: &PrivacyPlan) -> Vec<String> {
                 .to_owned(),
         ),
         PrivacyUnit::Merchant => {
-            list.push("Nothing smaller than this merchant has figures of its own here, although it is covered by them.".to_owned());
+            list.push(
+                "Anything smaller than this merchant: the lines of one customer may turn its whole update around, which the figures do not count."
+                    .to_owned(),
+            );
         }
     }
     list.extend(
@@ -209,10 +212,12 @@ fn not_protected(plan: &PrivacyPlan) -> Vec<String> {
             "That this merchant is a member, and in which rounds it took part.",
             "What follows about a person from other people's data: a small ε is not anonymity.",
             "Forecasts and local fine-tuning use every order line; they never leave this machine, and whoever reads them reads that.",
-            "Against everyone else together only this merchant's own share of the noise counts: the last row.",
         ]
         .map(str::to_owned),
     );
+    if plan.noise_mode() == NoiseMode::Distributed {
+        list.push("Against everyone else together only this merchant's own share of the noise counts: the last row.".into());
+    }
     list
 }
 
@@ -230,9 +235,14 @@ fn print(answer: &Answer, assumed: bool) {
     );
     say!("  ε at most {} at δ = {:e}, for one {}", privacy.epsilon_cap, privacy.delta, privacy.unit);
     let model = if assumed { ", assumed (--parameters)" } else { "" };
-    say!("  a model of {} privately trained parameters{model}\n", answer.parameters);
+    say!("  a model of {} privately trained parameters{model}", answer.parameters);
+    say!("  {}\n", training_in_words(plan));
 
-    say!("After all rounds, an observer can find out about one {} of yours:\n", privacy.unit);
+    let about = match privacy.unit {
+        PrivacyUnit::Merchant => "you as a whole".to_owned(),
+        unit => format!("one {unit} of yours"),
+    };
+    say!("After all rounds, an observer can find out about {about}:\n");
     print_observers(&answer.observers, plan);
 
     say!("\nWhat training would use of your data (computed here, shown here only):\n");

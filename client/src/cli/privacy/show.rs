@@ -3,7 +3,7 @@
 use forecastle_crypto::dp::filter::{Balance, Budget};
 use serde_json::json;
 
-use super::{claim, observers, print_observers};
+use super::{claim, observers, print_observers, training_in_words};
 use crate::{
     cli::{Format, Outcome, print_json},
     federation::{budget::BudgetFolder, home::Home, log_copy::LogCopy, own_ledger::OwnLedger},
@@ -29,6 +29,7 @@ pub(super) fn run(home: &Home, format: Format) -> Outcome {
             "merchant": membership.merchant,
             "federation": membership.federation,
             "unit": plan.privacy.unit,
+            "noise": plan.noise_mode(),
             "delta": plan.privacy.delta,
             "charges": count,
             "rounds_planned": plan.rounds.count,
@@ -40,6 +41,7 @@ pub(super) fn run(home: &Home, format: Format) -> Outcome {
     say!("{} in `{}`: {count} of {} rounds charged\n", membership.merchant, membership.federation, plan.rounds.count);
     print_balances(&balances);
     if let Some(rows) = rows {
+        say!("\n{}", training_in_words(&plan));
         say!("\nWhat the {count} rounds charged so far let an observer find out:\n");
         print_observers(&rows, &plan);
         say!("\n{}", claim(membership.merchant.as_str(), &plan));
