@@ -108,6 +108,11 @@ fn noise_in_every_local_step_costs_the_root_of_the_merchants() {
     assert_eq!(local.epsilon.everyone_else, local.epsilon.published);
     assert!(local.not_runnable.is_none() && shared.not_runnable.is_none());
     assert_eq!(survivals(&local).len(), 1, "who vanishes does not matter to it");
+    // The noise of ten steps stays inside the clip of their update, and is no small part of it.
+    let (plan, steps) = (&local.plan, local.plan.local.unwrap());
+    let noise = plan.step.noise_multiplier * plan.step.clip * (f64::from(local.dimension) * 10.0).sqrt();
+    let update = steps.learning_rate * noise / plan.local_divisor() / steps.update_clip;
+    assert!(update > 0.4 && update <= 0.5, "{update}");
 }
 
 #[test]
