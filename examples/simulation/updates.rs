@@ -30,10 +30,8 @@ impl Federation<'_> {
     ) -> Result<Vec<f64>, FederationError> {
         let places: Vec<usize> = (0..self.merchants.len()).collect();
         let dimension = u32::try_from(model.federated_len()).map_err(|_| GridError::Dimension(u32::MAX))?;
-        let named = |place: usize, source| FederationError::Contribution {
-            merchant: self.merchants[place].0.clone(),
-            source,
-        };
+        let named =
+            |place: usize, source| FederationError::Contribution { merchant: self.merchants[place].0.clone(), source };
         if privacy == Privacy::Off {
             let updates = parallel::each(places, |place| {
                 let mut sampling = sampling(at, place);

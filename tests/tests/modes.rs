@@ -1,5 +1,7 @@
 //! Plans with local steps, from joining to the audited log: noise in every step, and a merchant's whole update.
 
+#![allow(clippy::unwrap_used, reason = "a test that finds nothing fails")]
+
 use std::time::Duration;
 
 use forecastle_client::round::driver::{Participant, TrainError, TrainOptions};

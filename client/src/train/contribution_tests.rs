@@ -181,8 +181,7 @@ fn local_steps_learn() {
     let start = example::model(&config(), 1);
     let series = series(8, 1);
     let windows: Vec<_> = series.iter().map(|one| one.window(one.cuts[0], start.shape())).collect();
-    let RoundTraining::WholeUpdate(steps) =
-        RoundTraining::of(&plan(PrivacyUnit::Merchant, NoiseMode::Distributed, 30))
+    let RoundTraining::WholeUpdate(steps) = RoundTraining::of(&plan(PrivacyUnit::Merchant, NoiseMode::Distributed, 30))
     else {
         panic!("no local steps")
     };
@@ -199,7 +198,8 @@ fn a_series_that_leaves_the_numbers_counts_as_zero_and_silences_nobody() {
     let model = example::model(&config(), 1);
     let mut broken = series(4, 1);
     broken[2].series.known.iter_mut().for_each(|channels| *channels = [f32::MAX; KNOWN_CHANNELS]);
-    let without: Vec<TrainingSeries> = broken.iter().enumerate().filter(|(i, _)| *i != 2).map(|(_, s)| s.clone()).collect();
+    let without: Vec<TrainingSeries> =
+        broken.iter().enumerate().filter(|(i, _)| *i != 2).map(|(_, s)| s.clone()).collect();
     let step = PrivateStep { rate: 1.0, ..private_step(&noised_steps(1)) };
     for one in [&broken, &without] {
         assert_eq!(one.iter().filter(|s| s.cuts.is_empty()).count(), 0);

@@ -126,9 +126,8 @@ fn an_un_noised_update_leaves_under_no_unit_but_the_merchant_s() {
 fn a_whole_update_is_never_longer_than_its_clip_and_zero_where_it_is_no_number() {
     let [_, _, plan] = plans();
     let mut noise = Counting::default();
-    let mut released = |update: Vec<f64>| {
-        values(&Release::new(&plan, DIMENSION, &mut noise).unwrap().whole_update(update).unwrap())
-    };
+    let mut released =
+        |update: Vec<f64>| values(&Release::new(&plan, DIMENSION, &mut noise).unwrap().whole_update(update).unwrap());
     let direction: Vec<f64> = (0..DIMENSION).map(|i| f64::from(i % 7) - 3.0).collect();
     // The clip is 1 and rounding moves a coordinate by half a unit of 1/4096.
     let slack = 20.0 * 0.5 / 4096.0;

@@ -103,7 +103,8 @@ pub(super) fn training_in_words(plan: &PrivacyPlan) -> String {
     let steps = plan.local.map_or(1, |local| local.steps);
     match Kind::of(plan) {
         Kind::GradientSum => {
-            "a round is one step: what leaves is a sum of clipped gradients with this merchant's share of the noise".into()
+            "a round is one step: what leaves is a sum of clipped gradients with this merchant's share of the noise"
+                .into()
         }
         Kind::NoisedSteps => format!(
             "a round is {steps} local steps, each with the whole noise and each charged: an update is private even without \

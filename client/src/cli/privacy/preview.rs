@@ -216,7 +216,9 @@ fn not_protected(plan: &PrivacyPlan) -> Vec<String> {
         .map(str::to_owned),
     );
     if plan.noise_mode() == NoiseMode::Distributed {
-        list.push("Against everyone else together only this merchant's own share of the noise counts: the last row.".into());
+        list.push(
+            "Against everyone else together only this merchant's own share of the noise counts: the last row.".into(),
+        );
     }
     list
 }
