@@ -10,8 +10,8 @@
 //! the two roundings moves every coordinate by at most ½. When j clipped gradients of at most s units each enter, that
 //! is at most js + √d ≤ j(s + √d), and zero for j = 0. So a rounded sum behaves like a sum of vectors of norm s + √d,
 //! which is what the dominating pairs of [`crate::dp`] ask for: on the side of one data set when a gradient comes or
-//! goes ([`Change::Removed`], unit *series*), on both sides, hence 2(s + √d), when it is exchanged for another
-//! ([`Change::Replaced`], unit *customer*, each touched series).
+//! goes (unit *series*, and a whole update under the unit *merchant*), on both sides when it is exchanged for another
+//! (unit *customer*, each touched series). Either way rounding costs the same share.
 //!
 //! The distance between the two rounded sums alone is smaller, 2s + √d. It must not be halved into s + √d/2 a side: the
 //! point that is released when *no* changed series was sampled is round(u) itself, not the middle between them, and the
@@ -120,25 +120,6 @@ pub enum QuantizeError {
     },
 }
 
-/// What neighbouring data sets change in a sum of clipped gradients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// One clipped gradient is there or is not: ℓ₂ distance C.
-    Removed,
-    /// One clipped gradient is exchanged for another: ℓ₂ distance 2C.
-    Replaced,
-}
-
-impl Change {
-    /// On how many sides of what both data sets share a clipped gradient may lie.
-    fn sides(self) -> f64 {
-        match self {
-            Self::Removed => 1.0,
-            Self::Replaced => 2.0,
-        }
-    }
-}
-
 impl Grid {
     /// The smallest modulus, in bits.
     pub const MIN_BITS: u8 = 8;
@@ -205,17 +186,16 @@ impl Grid {
         (1 << self.bits) - 1
     }
 
-    /// What the rounded sum moves by in units: s + √d when a gradient comes or goes, and that on either side, 2(s + √d),
-    /// when it is exchanged; rounded up. The module's text holds the argument.
-    pub fn sensitivity_units(&self, change: Change) -> f64 {
+    /// What one clipped gradient moves the rounded sum by, counted from what both data sets share: s + √d units, rounded
+    /// up. The module's text holds the argument.
+    pub fn sensitivity_units(&self) -> f64 {
         // The scale is s/C rounded once, so C is s·(1 ± 2^-53) units; 2^-50 covers that and this sum's own rounding.
-        let exact = change.sides() * (self.units_per_clip as f64 + f64::from(self.dimension).sqrt());
-        exact * (1.0 + 2f64.powi(-50))
+        (self.units_per_clip as f64 + f64::from(self.dimension).sqrt()) * (1.0 + 2f64.powi(-50))
     }
 
     /// The factor ≥ 1 by which rounding enlarges the sensitivity, and with it the noise for the same privacy.
-    pub fn rounding_cost(&self, change: Change) -> f64 {
-        self.sensitivity_units(change) / (change.sides() * self.units_per_clip as f64)
+    pub fn rounding_cost(&self) -> f64 {
+        self.sensitivity_units() / self.units_per_clip as f64
     }
 
     /// Rounds a sum of clipped gradients `[d]` to integers `[d]`, each to the nearest (ties away from zero).
@@ -459,10 +439,9 @@ mod tests {
     #[test]
     fn rounding_costs_what_the_argument_says() {
         let grid = Grid::new(10_000, 30, 10_000, 1.0).expect("a valid grid");
-        assert!((grid.sensitivity_units(Change::Removed) - 10_100.0).abs() < 1e-6);
-        assert!((grid.sensitivity_units(Change::Replaced) - 20_200.0).abs() < 1e-6);
-        assert!(grid.sensitivity_units(Change::Removed) > 10_100.0);
-        assert!((grid.rounding_cost(Change::Replaced) - 1.01).abs() < 1e-9);
+        assert!((grid.sensitivity_units() - 10_100.0).abs() < 1e-6);
+        assert!(grid.sensitivity_units() > 10_100.0);
+        assert!((grid.rounding_cost() - 1.01).abs() < 1e-9);
     }
 
     proptest! {
@@ -498,9 +477,9 @@ mod tests {
             let rounded = |sum: &[f64]| grid.round_sum(sum).expect("finite");
             let distance = |x: &[i64], y: &[i64]| norm(&x.iter().zip(y).map(|(x, y)| (x - y) as f64).collect::<Vec<_>>());
             let (p, q, shared) = (rounded(&with), rounded(&without), rounded(&a));
-            prop_assert!(distance(&p, &shared) <= grid.sensitivity_units(Change::Removed));
-            prop_assert!(distance(&q, &shared) <= grid.sensitivity_units(Change::Removed));
-            prop_assert!(distance(&p, &q) <= grid.sensitivity_units(Change::Replaced));
+            prop_assert!(distance(&p, &shared) <= grid.sensitivity_units());
+            prop_assert!(distance(&q, &shared) <= grid.sensitivity_units());
+            prop_assert!(distance(&p, &q) <= 2.0 * grid.sensitivity_units());
         }
     }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use forecastle_client::round::driver::{Participant, TrainError, TrainOptions};
 use forecastle_crypto::{
     dp::{
-        accountant,
         event::DpEvent,
         filter::MerchantPolicy,
         plan::{LocalPlan, NoiseMode, PrivacyPlan},
@@ -39,12 +38,7 @@ fn with_local_steps(unit: PrivacyUnit, noise: NoiseMode) -> PrivacyPlan {
         plan.step.sampling_rate = 1.0;
     }
     plan.local = Some(LocalPlan { noise, steps: STEPS, learning_rate: 0.05, update_clip: 1.0 });
-    let target = plan.privacy;
-    let sigma = |sigma: f64| plan.schedule(sigma, ROUNDS).unwrap();
-    let sigma = accountant::noise_multiplier_for(target.epsilon_cap, target.delta, sigma).unwrap();
-    plan.step.noise_multiplier = sigma * plan.grid(dimension()).unwrap().rounding_cost(plan.change()) * 1.0001;
-    plan.integers.bits = plan.bits_needed(dimension()).unwrap();
-    plan.check().unwrap();
+    let plan = plan.renoised(plan.privacy.epsilon_cap, ROUNDS, dimension()).unwrap();
     plan.runnable().unwrap();
     plan
 }

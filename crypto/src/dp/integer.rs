@@ -34,7 +34,7 @@
 use super::noise::Variance;
 
 /// s: how much of the noise is given up to make it a function of a real Gaussian, in units.
-const SMOOTHING_UNITS: f64 = 2.0;
+pub(super) const SMOOTHING_UNITS: f64 = 2.0;
 
 /// Independent discrete Gaussian shares on a vector of integers.
 #[derive(Clone, Copy, Debug, PartialEq)]

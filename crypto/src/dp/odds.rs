@@ -5,8 +5,9 @@
 //! *From (ε, δ) alone.* Whatever the mechanism, such an observer learns no more than from a device that tells the
 //! truth with probability δ and otherwise gives an answer that is right with odds e^ε : 1 (Kairouz, Oh, Viswanath 2015,
 //! "The composition theorem for differential privacy", theorem 3.4: any (ε, δ)-private pair of outputs can be
-//! simulated from the device's). So prior odds grow by the factor e^ε at most, but for a chance of δ in which anything
-//! may be learnt; and a test with false-alarm rate α detects with probability at most
+//! simulated from the device's). So prior odds grow by the factor e^ε at most, unless the device tells the truth, an
+//! accident of probability δ in which anything may be learnt. (The observer cannot tell an accident from the rest: odds
+//! *worked out from the output* may pass e^ε more often than that. They pass 2e^ε with probability 2δ at most.) And a test with false-alarm rate α detects with probability at most
 //! min(e^ε·α + δ, 1 − e^−ε·(1 − δ − α)) (Wasserman, Zhou 2010; Kairouz et al., theorem 2.1).
 //!
 //! *From the event.* The whole privacy profile ε ↦ δ(ε) holds at once, and each of its points bounds every test; the
@@ -59,12 +60,12 @@ impl Odds {
         Ok(Self { epsilon, delta })
     }
 
-    /// The factor e^ε by which prior odds grow at most, but for a chance of δ. Infinite beyond ε ≈ 709.
+    /// The factor e^ε by which prior odds grow at most, apart from an accident of probability δ. Infinite beyond ε ≈ 709.
     pub fn factor(&self) -> f64 {
         self.epsilon.exp()
     }
 
-    /// The greatest probability that an observer who believed `prior` may come to hold, but for a chance of δ.
+    /// The greatest probability that an observer who believed `prior` may come to hold, apart from an accident of probability δ.
     ///
     /// # Errors
     /// [`OddsError::Probability`] where `prior` is none.
@@ -95,7 +96,7 @@ impl Odds {
 pub struct Exposure {
     /// ε at the δ asked for, and the second opinion.
     pub spent: Spent,
-    /// e^ε: even odds become at most this to 1, but for a chance of δ.
+    /// e^ε: even odds become at most this to 1, apart from an accident of probability δ.
     pub odds: f64,
     /// Greatest share of right guesses from even odds, 0.5 to 1.
     pub right_guesses: f64,

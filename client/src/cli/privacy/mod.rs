@@ -91,7 +91,7 @@ fn print_observers(observers: &[Observer], plan: &PrivacyPlan) {
     let unit = plan.privacy.unit;
     say!(
         "\n  ε at δ = {:e}; the second opinion by RDP is looser. `odds`: who thought it as likely as not that a given {unit} is in the data, and has seen\n  \
-         everything, may come to hold these odds at most, but for a chance of δ. `right guesses` and `detected` are what\n  \
+         everything, may come to hold these odds at most, apart from an accident of probability δ. `right guesses` and `detected` are what\n  \
          the best test can reach: from even odds, and with {} false alarms.",
         plan.privacy.delta,
         odds::percent(FALSE_ALARMS)

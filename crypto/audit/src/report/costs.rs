@@ -10,7 +10,6 @@ use forecastle_crypto::{
         unit::PrivacyUnit,
     },
     ledger::audit::Verdict,
-    quantize::Change,
 };
 
 use super::{
@@ -25,7 +24,6 @@ const ROUND_POINTS: u32 = 16;
 /// The plan's numbers and what they cost in other circumstances.
 pub(super) struct Costs<'a> {
     plan: &'a PrivacyPlan,
-    dimension: u32,
     /// Rounds charged by the merchant that was charged most.
     pub(super) rounds: u32,
     merchants: u32,
@@ -43,7 +41,6 @@ impl<'a> Costs<'a> {
         let larger = |a: Spent, b: Spent| if b.epsilon > a.epsilon { b } else { a };
         Ok(Self {
             plan,
-            dimension: verdict.dimension,
             rounds: verdict.merchants.iter().map(|merchant| merchant.charges_counted).max().unwrap_or(0),
             merchants: u32::try_from(verdict.merchants.len()).unwrap_or(u32::MAX),
             sigmas: [
@@ -143,17 +140,15 @@ impl<'a> Costs<'a> {
     }
 
     /// Where the unit is the series: a person's purchases replace the vectors of the series they lie in, so the customer
-    /// step applies, with the rounding that a replacement costs.
+    /// step applies; rounding costs the same.
     pub(super) fn several_series(&self) -> Result<Vec<SeveralSeries>, FactsError> {
         if self.rounds == 0 || self.plan.privacy.unit != PrivacyUnit::Series {
             return Ok(Vec::new());
         }
-        let grid = self.plan.grid(self.dimension)?;
-        let correction = grid.rounding_cost(self.plan.change()) / grid.rounding_cost(Change::Replaced);
         [1, 2, 5, 10, 20]
             .into_iter()
             .map(|series| {
-                let against = |adversary| self.touching(series, self.sigma(adversary) * correction);
+                let against = |adversary| self.touching(series, self.sigma(adversary));
                 let published = against(Adversary::Published)?;
                 Ok(SeveralSeries {
                     series,

@@ -10,7 +10,6 @@ use crate::{
         unit::PrivacyUnit,
     },
     identity::{MerchantId, Sha256Digest, VerifyingKey},
-    quantize::GridError,
 };
 
 /// The largest line of a budget file accepted, in bytes.
@@ -118,9 +117,9 @@ impl Reservation {
         at_ms: u64,
     ) -> Result<Self, Refusal> {
         let sigma = match dimension {
-            Some(dimension) => plan
-                .effective_noise_multiplier(dimension)
-                .map_err(|e: GridError| Refusal::Policy(format!("plan section `integers`: {e}")))?,
+            Some(dimension) => {
+                plan.effective_noise_multiplier(dimension).map_err(|e| Refusal::Policy(e.to_string()))?
+            }
             None => plan.step.noise_multiplier,
         };
         Ok(Self {

@@ -5,15 +5,18 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(doc)]
+use super::SHARE_UNITS_MIN;
 use super::{NoiseMode, PlanError, PrivacyPlan};
 use crate::{
     dp::{
         accountant::{self, Spent},
         event::{DpEvent, EventError},
+        integer::{IntegerNoise, SMOOTHING_UNITS},
         noise::{NoiseError, Variance},
-        unit::{NeighboringRelation, PrivacyUnit},
+        unit::NeighboringRelation,
     },
-    quantize::{Change, Grid, GridError, bits_needed},
+    quantize::{Grid, GridError, bits_needed},
 };
 
 /// ε of the whole schedule as each adversary sees it.
@@ -116,22 +119,63 @@ impl PrivacyPlan {
         self.step.noise_multiplier * (added / self.shares()).sqrt()
     }
 
-    /// What one unit changes in a released sum.
-    pub fn change(&self) -> Change {
-        match self.privacy.unit {
-            PrivacyUnit::Customer => Change::Replaced,
-            PrivacyUnit::Series | PrivacyUnit::Merchant => Change::Removed,
-        }
-    }
-
-    /// σ that really protects, as a multiple of C, for `dimension` parameters: rounding the sum to the grid
-    /// widens the sensitivity, so the planned σ counts for less.
+    /// σ that really protects, as a multiple of C, for `dimension` parameters, with what integers cost taken off the
+    /// planned one: rounding widens the sensitivity ([`crate::quantize`]), and integer noise is a function of a slightly
+    /// narrower Gaussian ([`crate::dp::integer`]).
+    ///
+    /// The noise is narrowed share by share, which is more than is needed for the sum of several, so that the rows of
+    /// [`Self::noise_rows`] follow from it. What remains is the ratio e^Λ to a function of that Gaussian. Shares have at
+    /// least [`SHARE_UNITS_MIN`] units, so Λ of the largest run that a plan can describe is below 10⁻¹⁶, less than a
+    /// float near ε = 1 can carry: events do not repeat it.
     ///
     /// # Errors
-    /// [`GridError`] where the dimension does not fit.
-    pub fn effective_noise_multiplier(&self, dimension: u32) -> Result<f64, GridError> {
-        // The cost depends on the units per clip alone: local steps are rounded as finely as updates are.
-        Ok(self.step.noise_multiplier / self.grid(dimension)?.rounding_cost(self.change()))
+    /// [`PlanError`] where the dimension does not fit or the noise is too coarse.
+    pub fn effective_noise_multiplier(&self, dimension: u32) -> Result<f64, PlanError> {
+        // Both depend on units per clip alone: local steps are rounded as finely as updates are.
+        let cost = self.grid(dimension)?.rounding_cost();
+        let units = f64::from(self.integers.units_per_clip);
+        let share = self.step.noise_multiplier * units / self.shares().sqrt();
+        let bound = IntegerNoise::new(share * share, 1, dimension).and_then(|noise| noise.as_gaussian());
+        let bound = bound.map_err(|e| PlanError::Field { field: "integers.units-per-clip", why: e.to_string() })?;
+        Ok(bound.sigma_units * self.shares().sqrt() / (units * cost))
+    }
+
+    /// The least σ that has to protect for the schedule to keep within the cap.
+    ///
+    /// # Errors
+    /// [`PlanError`] where a number is out of range or no σ does.
+    pub fn least_noise(&self) -> Result<f64, PlanError> {
+        // Asked once with any σ, so that a number out of range is named instead of met below.
+        self.schedule(1.0, self.rounds.count)?;
+        Ok(accountant::noise_multiplier_for(self.privacy.epsilon_cap, self.privacy.delta, |sigma| {
+            self.schedule(sigma, self.rounds.count).expect("invariant: only σ differs from a schedule that was valid")
+        })?)
+    }
+
+    /// The σ to plan for `effective` of it to protect: the inverse of [`Self::effective_noise_multiplier`] on this plan's
+    /// grid, rounded upwards to six digits, which keep a file readable.
+    ///
+    /// # Errors
+    /// [`PlanError`] where the dimension does not fit.
+    pub fn noise_multiplier_for(&self, effective: f64, dimension: u32) -> Result<f64, PlanError> {
+        let smoothing = SMOOTHING_UNITS * self.shares().sqrt() / f64::from(self.integers.units_per_clip);
+        let planned = (effective * self.grid(dimension)?.rounding_cost()).hypot(smoothing);
+        Ok((planned * 1e6).ceil() / 1e6)
+    }
+
+    /// This plan with `rounds` rounds and the least noise that keeps them within `epsilon` for `dimension` parameters:
+    /// the same training under another claim.
+    ///
+    /// # Errors
+    /// [`PlanError`] where no noise does, or what it needs does not fit the integers.
+    pub fn renoised(&self, epsilon: f64, rounds: u32, dimension: u32) -> Result<Self, PlanError> {
+        let mut plan = self.clone();
+        plan.privacy.epsilon_cap = epsilon;
+        plan.rounds.count = rounds;
+        plan.step.noise_multiplier = plan.noise_multiplier_for(plan.least_noise()?, dimension)?;
+        plan.integers.bits = plan.bits_needed(dimension)?;
+        plan.check()?;
+        Ok(plan)
     }
 
     /// Variance of one merchant's noise in squared grid units, rounded up: its share (σ·s)²/(m − n_C) of a distributed

@@ -23,7 +23,7 @@ pub struct Choice {
 pub(super) fn choices(request: &Request, plan: &PrivacyPlan, signal: f64) -> Result<Vec<Choice>, PlanError> {
     let choice = |field, value: String, why: String| Choice { field, value, why };
     let (rounds, step, unit) = (&plan.rounds, &plan.step, plan.privacy.unit);
-    let cost = plan.grid(request.dimension)?.rounding_cost(plan.change()) - 1.0;
+    let cost = plan.grid(request.dimension)?.rounding_cost() - 1.0;
     let asked = |given: bool, otherwise: String| if given { "as asked for".to_owned() } else { otherwise };
     let mut list = vec![
         choice(

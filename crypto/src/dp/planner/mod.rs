@@ -291,9 +291,8 @@ fn draft(request: &Request, rounds: u32) -> Result<PrivacyPlan, Refused> {
         // At least so fine that a merchant's noise is one of integers, and one that the sampler draws.
         let finest = (SHARE_UNITS_MIN * plan.shares().sqrt() / sigma).ceil();
         plan.integers.units_per_clip = (root_d / share).ceil().max(finest).min(f64::from(1u32 << 30)) as u32;
-        let cost = plan.grid(request.dimension).map_err(PlanError::Grid)?.rounding_cost(plan.change());
-        // Six digits keep the file readable; they round upwards.
-        plan.step.noise_multiplier = (sigma * cost * 1e6).ceil() / 1e6;
+        let cost = plan.grid(request.dimension).map_err(PlanError::Grid)?.rounding_cost();
+        plan.step.noise_multiplier = plan.noise_multiplier_for(sigma, request.dimension)?;
         if cost > 1.0 + ROUNDING_SHARES[ROUNDING_SHARES.len() - 1] || plan.local_variance().is_err() {
             continue;
         }
@@ -399,15 +398,13 @@ fn too_many(request: &Request) -> Refused {
 
 /// The smallest σ that keeps the plan's target, before rounding is paid for.
 fn least_noise(plan: &PrivacyPlan) -> Result<f64, Refused> {
-    // Asked once with any σ, so that a number out of range is named instead of met below.
-    plan.schedule(1.0, plan.rounds.count)?;
-    let (epsilon, delta) = (plan.privacy.epsilon_cap, plan.privacy.delta);
-    accountant::noise_multiplier_for(epsilon, delta, |sigma| {
-        plan.schedule(sigma, plan.rounds.count).expect("invariant: only σ differs from a schedule that was valid")
-    })
-    .map_err(|error| match error {
-        AccountingError::Unreachable { .. } | AccountingError::TooLittleNoise => Refused::NoNoise { epsilon, delta },
-        other => Refused::Accounting(other),
+    plan.least_noise().map_err(|error| match error {
+        PlanError::Accounting(AccountingError::Unreachable { .. } | AccountingError::TooLittleNoise) => {
+            Refused::NoNoise { epsilon: plan.privacy.epsilon_cap, delta: plan.privacy.delta }
+        }
+        PlanError::Accounting(other) => Refused::Accounting(other),
+        PlanError::Event(other) => Refused::Event(other),
+        other => Refused::Plan(other),
     })
 }
 
