@@ -219,7 +219,7 @@ fn exams(
             federated = Some(Model::from_snapshot(&home.model(version)?)?);
         }
         let store = DataStore::open(&home.data())?;
-        let prepared = prepare::local_series(&store, cast.choice, cast.frequency, cast.period, cast.horizon)?;
+        let prepared = prepare::local_series(&(&store).into(), cast.choice, cast.frequency, cast.period, cast.horizon)?;
         exams.push(Exam::new(candidate.name.clone(), prepared.series, candidate.truth.clone()));
     }
     Ok((federated.ok_or("no merchant holds the last model")?, exams))

@@ -204,7 +204,8 @@ impl Merchant {
         let store = DataStore::open(&home.data()).expect("a data folder");
         let config = Model::from_snapshot(&model()).expect("the warm start").config().clone();
         let choice = home.series_choice().expect("a series choice");
-        let (step, prepared) = MerchantStep::new(&store, choice, plan, &config).expect("data that fit the plan");
+        let (step, prepared) =
+            MerchantStep::new(&(&store).into(), choice, plan, &config).expect("data that fit the plan");
         assert_eq!(prepared.series.len(), PRODUCTS);
         step
     }

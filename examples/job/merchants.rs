@@ -161,7 +161,7 @@ fn truth(
     }
     let end = plus_days(period.end(), horizon as i64 * frequency.days());
     let whole = Period::new(period.start(), end).ok_or("the period is empty")?;
-    let prepared = prepare::local_series(&store, choice, frequency, whole, 0)?;
+    let prepared = prepare::local_series(&(&store).into(), choice, frequency, whole, 0)?;
     let truth = prepared
         .series
         .into_iter()

@@ -51,7 +51,7 @@ pub async fn train_all(
     for home in homes {
         let merchant = home.membership()?.merchant.to_string();
         let store = DataStore::open(&home.data())?;
-        let (step, prepared) = MerchantStep::new(&store, home.series_choice()?, plan, config)?;
+        let (step, prepared) = MerchantStep::new(&(&store).into(), home.series_choice()?, plan, config)?;
         if let Some(report) = prepared.bounds {
             add(&mut bounded, &report);
         }

@@ -126,22 +126,15 @@ pub struct Federation<'a> {
 
 impl<'a> Federation<'a> {
     /// The federation that trains on everything before column `cut` of the panel: all of its merchants, also those
-    /// none of whose series has begun. Of a merchant with more series than the plan admits, those with the
-    /// smallest digests of their names take part.
+    /// none of whose series has begun.
     ///
     /// # Errors
     /// [`FederationError::Cohort`] and [`FederationError::Survivors`].
     pub fn before(panel: &Panel, cut: usize, plan: &'a PrivacyPlan, model: &Model) -> Result<Self, FederationError> {
-        let most = plan.step.series_per_merchant_max as usize;
         let merchants = panel
             .merchants()
             .into_iter()
-            .map(|(merchant, mut indices)| {
-                if indices.len() > most {
-                    indices.sort_by_cached_key(|&i| sha256(panel.series[i].unique_id.as_bytes()).0);
-                    indices.truncate(most);
-                    indices.sort_unstable();
-                }
+            .map(|(merchant, indices)| {
                 let series = indices
                     .into_iter()
                     .map(|i| &panel.series[i].series)

@@ -41,7 +41,8 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
         return Err(format!("--horizon must lie in 1..={longest}, as far as the model reaches").into());
     }
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
-    let prepared = prepare::local_series(&store, home.series_choice()?, model.config().frequency, period, longest)?;
+    let prepared =
+        prepare::local_series(&(&store).into(), home.series_choice()?, model.config().frequency, period, longest)?;
     let series: Vec<_> = prepared.series.into_iter().filter(|s| s.y.iter().any(|v| v.is_finite())).collect();
     let personal = Personal::train(&model, &series, &LocalTraining::fine_tuning(1))?;
     let forecasts = personal.predict(&series, horizon)?;

@@ -52,7 +52,7 @@ pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
     let store = DataStore::open(&home.data())?;
     // The federation's model decides the step of the series; before the first download the warm start stands in.
     let config = base_model(&home)?.1.config().clone();
-    let (step, prepared) = MerchantStep::new(&store, home.series_choice()?, &plan, &config)?;
+    let (step, prepared) = MerchantStep::new(&(&store).into(), home.series_choice()?, &plan, &config)?;
     if format == Format::Text {
         say!("{} series take part", prepared.series.len());
         if let Some(bounds) = &prepared.bounds {
@@ -111,8 +111,13 @@ fn local(home: &Home, format: Format) -> Outcome {
     let store = DataStore::open(&home.data())?;
     let (version, model) = base_model(home)?;
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
-    let prepared =
-        prepare::local_series(&store, home.series_choice()?, model.config().frequency, period, model.shape().horizon)?;
+    let prepared = prepare::local_series(
+        &(&store).into(),
+        home.series_choice()?,
+        model.config().frequency,
+        period,
+        model.shape().horizon,
+    )?;
     let personal = Personal::train(&model, &prepared.series, &LocalTraining::fine_tuning(1))?;
     match format {
         Format::Json => {

@@ -15,11 +15,34 @@ use forecastle_crypto::dp::{
 use super::{
     bound::{BoundReport, bound_contributions},
     clean::{CleaningReport, CleaningRules, clean},
-    order::Period,
+    order::{Catalogue, OrderLine, Period, SalesRow},
     pseudonym::ContributionKey,
     series::{Frequency, MissingDay, Series, SeriesKey, SeriesSpec, series_from_orders, series_from_sales},
     store::DataStore,
 };
+
+/// What series are built from: a merchant's tables, wherever they lie.
+pub struct Tables<'a> {
+    /// Order lines, as imported (not cleaned, not bounded).
+    pub orders: &'a [OrderLine],
+    /// Totals of merchants without order lines.
+    pub sales: &'a [SalesRow],
+    /// What the merchant authored.
+    pub catalogue: &'a Catalogue,
+    /// What orders a customer's lines for the contribution bounds.
+    pub key: ContributionKey,
+}
+
+impl<'a> From<&'a DataStore> for Tables<'a> {
+    fn from(store: &'a DataStore) -> Self {
+        Self {
+            orders: store.orders(),
+            sales: store.sales(),
+            catalogue: store.catalogue(),
+            key: store.contribution_key(),
+        }
+    }
+}
 
 /// What one series is for this merchant; kept in `series.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,46 +102,38 @@ pub struct Prepared {
 /// # Errors
 /// [`PrepareError::Empty`] before the first import.
 pub fn local_series(
-    store: &DataStore,
+    tables: &Tables<'_>,
     choice: SeriesChoice,
     frequency: Frequency,
     period: Period,
     future_steps: usize,
 ) -> Result<Prepared, PrepareError> {
-    build(store, SeriesSpec { frequency, period, future_steps, key: choice.by }, choice.missing, None)
+    build(tables, SeriesSpec { frequency, period, future_steps, key: choice.by }, choice.missing, None)
 }
 
-/// What private training sees: the bounded lines of the plan's period, and at most the plan's number of series,
-/// chosen by a keyed hash of their names alone.
+/// What private training sees: the bounded lines of the plan's period, in all their series. None is left out for being
+/// one too many: which one that is would depend on the others.
 ///
 /// # Errors
 /// [`PrepareError`] where the data do not fit the plan.
 pub fn bounded_series(
-    store: &DataStore,
+    tables: &Tables<'_>,
     choice: SeriesChoice,
     frequency: Frequency,
     plan: &PrivacyPlan,
 ) -> Result<Prepared, PrepareError> {
     let period = period_of(plan)?;
-    let key = store.contribution_key();
     let bound = match plan.privacy.unit {
         PrivacyUnit::Customer => {
-            if store.orders().is_empty() && !store.sales().is_empty() {
+            if tables.orders.is_empty() && !tables.sales.is_empty() {
                 return Err(PrepareError::NoCustomers);
             }
-            Some((plan, &key))
+            Some((plan, &tables.key))
         }
         PrivacyUnit::Series | PrivacyUnit::Merchant => None,
     };
     let spec = SeriesSpec { frequency, period, future_steps: 0, key: choice.by };
-    let mut prepared = build(store, spec, choice.missing, bound)?;
-    let most = plan.step.series_per_merchant_max as usize;
-    if prepared.series.len() > most {
-        prepared.series.sort_by_cached_key(|s| key.rank(s.id.as_bytes()));
-        prepared.series.truncate(most);
-        prepared.series.sort_by(|a, b| a.id.cmp(&b.id));
-    }
-    Ok(prepared)
+    build(tables, spec, choice.missing, bound)
 }
 
 /// The plan's training period.
@@ -133,30 +148,34 @@ pub fn period_of(plan: &PrivacyPlan) -> Result<Period, PrepareError> {
 }
 
 fn build(
-    store: &DataStore,
+    tables: &Tables<'_>,
     spec: SeriesSpec,
     missing: MissingDay,
     bound: Option<(&PrivacyPlan, &ContributionKey)>,
 ) -> Result<Prepared, PrepareError> {
-    if store.orders().is_empty() && store.sales().is_empty() {
+    if tables.orders.is_empty() && tables.sales.is_empty() {
         return Err(PrepareError::Empty);
     }
     let nothing = PrepareError::NothingInPeriod { start: spec.period.start(), end: spec.period.end() };
-    let prepared = if store.orders().is_empty() {
-        let series = series_from_sales(store.sales(), store.catalogue(), &spec, missing);
+    let prepared = if tables.orders.is_empty() {
+        let series = series_from_sales(tables.sales, tables.catalogue, &spec, missing);
         Prepared { series, cleaning: None, bounds: None }
     } else {
-        let (mut lines, cleaning) = clean(store.orders(), &CleaningRules::default());
+        let (mut lines, cleaning) = clean(tables.orders, &CleaningRules::default());
         lines.retain(|line| spec.period.contains(line.at.date()));
         let mut report = None;
         if let Some((plan, key)) = bound {
             let (kept, dropped) =
-                bound_contributions(&lines, &plan.bounds, key, spec.period, spec.key, store.catalogue());
+                bound_contributions(&lines, &plan.bounds, key, spec.period, spec.key, tables.catalogue);
             lines = kept;
             report = Some(dropped);
         }
-        let series = series_from_orders(&lines, store.catalogue(), &spec);
+        let series = series_from_orders(&lines, tables.catalogue, &spec);
         Prepared { series, cleaning: Some(cleaning), bounds: report }
     };
     if prepared.series.is_empty() { Err(nothing) } else { Ok(prepared) }
 }
+
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;

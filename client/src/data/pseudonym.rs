@@ -61,9 +61,15 @@ impl PseudonymKey {
 }
 
 /// Orders a customer's lines in a way nobody outside can predict or steer.
+#[derive(Clone)]
 pub struct ContributionKey(hmac::Key);
 
 impl ContributionKey {
+    /// A key that is kept nowhere, for data that are made up; `None` where the operating system has no entropy.
+    pub fn ephemeral() -> Option<Self> {
+        Some(DataSecret::generate()?.contribution_key())
+    }
+
     /// Rank of a line given the canonical bytes of its identity.
     pub fn rank(&self, identity: &[u8]) -> [u8; 32] {
         let tag = hmac::sign(&self.0, identity);

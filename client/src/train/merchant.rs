@@ -12,14 +12,14 @@ use forecastle_proto::model::ModelSnapshot;
 use super::{PrivateStep, RoundTraining, Sampling, TrainingSeries};
 use crate::{
     data::{
-        prepare::{self, PrepareError, Prepared, SeriesChoice},
-        store::DataStore,
+        prepare::{self, PrepareError, Prepared, SeriesChoice, Tables},
+        series::Frequency,
     },
     model::{Model, ModelConfig, ModelError},
     round::driver::LocalStep,
 };
 
-/// Steps that a training window has behind it at least: shorter pasts say little.
+/// Seasons (weeks, or quarters of a year) behind a training window at least: shorter pasts say little.
 pub const PAST_SEASONS_MIN: usize = 4;
 
 /// Series of one merchant, bounded as the plan's unit asks, and the plan's training of a round.
@@ -46,25 +46,33 @@ impl MerchantStep {
     /// # Errors
     /// [`MerchantStepError`] says what to import.
     pub fn new(
-        store: &DataStore,
+        tables: &Tables<'_>,
         choice: SeriesChoice,
         plan: &PrivacyPlan,
         config: &ModelConfig,
     ) -> Result<(Self, Prepared), MerchantStepError> {
-        let prepared = prepare::bounded_series(store, choice, config.frequency, plan)?;
-        let series = training_series(prepared.series.clone(), config);
-        let training = RoundTraining::of(plan);
-        Ok((Self { series, training, sampling: Sampling::from_system() }, prepared))
+        let prepared = prepare::bounded_series(tables, choice, config.frequency, plan)?;
+        Ok((Self::over(training_series(prepared.series.clone(), config), plan), prepared))
+    }
+
+    /// The plan's training over series that are bounded already.
+    pub fn over(series: Vec<TrainingSeries>, plan: &PrivacyPlan) -> Self {
+        Self { series, training: RoundTraining::of(plan), sampling: Sampling::from_system() }
     }
 }
 
 /// Series with their training cuts for a network of `config`.
 pub fn training_series(series: Vec<crate::data::series::Series>, config: &ModelConfig) -> Vec<TrainingSeries> {
-    let past_min = match config.frequency {
-        crate::data::series::Frequency::Daily => PAST_SEASONS_MIN * 7,
-        crate::data::series::Frequency::Weekly => PAST_SEASONS_MIN * 3,
-    };
+    let past_min = past_min(config.frequency);
     series.into_iter().map(|s| TrainingSeries::new(s, config.shape(), past_min)).collect()
+}
+
+/// Steps that a training window has behind it at least.
+pub fn past_min(frequency: Frequency) -> usize {
+    match frequency {
+        Frequency::Daily => PAST_SEASONS_MIN * 7,
+        Frequency::Weekly => PAST_SEASONS_MIN * 3,
+    }
 }
 
 /// The public constants of a plan's step.

@@ -24,9 +24,24 @@ pub fn to_norm(vector: &mut [f64], clip: f64) -> Result<(), usize> {
     Ok(())
 }
 
+/// The point of the ball of `radius` around zero that lies nearest to `vector`: itself where it lies inside.
+///
+/// Projections onto convex sets bring no two points further apart. So a sum may be projected after its summands were
+/// clipped, and what one of them changes is still at most what it changed before; unlike with [`to_norm`] the result
+/// is continuous, and may be longer than `radius` by rounding errors. A vector that is not finite stays as it is.
+///
+/// # Panics
+/// When `radius` is not a positive number.
+pub fn projected(vector: &[f64], radius: f64) -> Vec<f64> {
+    assert!(radius.is_finite() && radius > 0.0, "a radius is a positive number");
+    let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let factor = if norm.is_finite() && norm > radius { radius / norm } else { 1.0 };
+    vector.iter().map(|x| x * factor).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::to_norm;
+    use super::{projected, to_norm};
     use proptest::prelude::*;
 
     fn norm(vector: &[f64]) -> f64 {
@@ -53,6 +68,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn projecting_brings_no_two_points_further_apart(
+            pair in proptest::collection::vec((-1e3f64..1e3, -1e3f64..1e3), 1..60),
+            radius in 1e-3f64..1e4,
+        ) {
+            let (a, b): (Vec<f64>, Vec<f64>) = pair.into_iter().unzip();
+            let distance = |a: &[f64], b: &[f64]| norm(&a.iter().zip(b).map(|(x, y)| x - y).collect::<Vec<_>>());
+            let (near_a, near_b) = (projected(&a, radius), projected(&b, radius));
+            prop_assert!(distance(&near_a, &near_b) <= distance(&a, &b) * (1.0 + 1e-12) + 1e-12 * radius);
+            prop_assert!(norm(&near_a) <= radius * (1.0 + 1e-12));
+            if norm(&a) <= radius {
+                prop_assert_eq!(near_a, a);
+            }
+        }
+
         #[test]
         fn nothing_stays_longer_than_the_norm(mut vector in proptest::collection::vec(-1e6f64..1e6, 1..400), clip in 1e-6f64..1e3) {
             to_norm(&mut vector, clip).unwrap();

@@ -8,6 +8,11 @@
 //! The sum of clipped gradients goes onto the grid and gets the merchant's noise share ([`Release::gradient_sum`]). Its
 //! sensitivity is [`crate::quantize`]'s and the customer step's ([`super`], "What is proven").
 //!
+//! Before that it is projected onto the ball of radius (most series of a merchant)·C, so that no merchant's integers
+//! wrap around, however many series it has. A projection brings no two points further apart, so what a series or a
+//! customer changes stays bounded as it was. Choosing *which* series may take part would not do: removing one of them
+//! would let another in.
+//!
 //! # Noised local steps (customer and series units)
 //! Each local step's sum of clipped gradients goes onto a grid of its own and gets the *whole* noise σC
 //! ([`Release::noised_step`]).
@@ -119,6 +124,8 @@ pub struct Release<'a> {
     grid: Grid,
     /// Sums of local steps live here: as fine in units of C, and so wide that nothing wraps around.
     steps_grid: Grid,
+    /// How long a sum of clipped gradients may be.
+    reach: f64,
     variance: Variance,
     steps_planned: u32,
     steps_taken: u32,
@@ -137,6 +144,7 @@ impl<'a> Release<'a> {
             unit: plan.privacy.unit,
             grid: plan.grid(dimension)?,
             steps_grid: Grid::new(dimension, Grid::MAX_BITS, units, plan.noise_clip())?,
+            reach: f64::from(plan.step.series_per_merchant_max) * plan.step.clip,
             variance: plan.local_variance()?,
             steps_planned: plan.local.map_or(1, |local| local.steps),
             steps_taken: 0,
@@ -155,7 +163,7 @@ impl<'a> Release<'a> {
     /// [`ReleaseError::OtherKind`], and where rounding or noise fails.
     pub fn gradient_sum(self, sum: &[f64]) -> Result<NoisedUpdate, ReleaseError> {
         self.expect(Kind::GradientSum)?;
-        Ok(self.grid.quantize(sum)?.with_noise(self.noise, self.variance)?)
+        Ok(self.grid.quantize(&clip::projected(sum, self.reach))?.with_noise(self.noise, self.variance)?)
     }
 
     /// The sum of clipped gradients `[d]` of one local step, with the whole noise in it: from here on it is private.
@@ -169,7 +177,8 @@ impl<'a> Release<'a> {
             return Err(ReleaseError::Steps { planned: self.steps_planned, taken: self.steps_taken + 1 });
         }
         self.steps_taken += 1;
-        let noised = self.steps_grid.quantize(sum)?.with_noise(self.noise, self.variance)?;
+        let noised =
+            self.steps_grid.quantize(&clip::projected(sum, self.reach))?.with_noise(self.noise, self.variance)?;
         Ok(self.steps_grid.dequantize(noised.residues()))
     }
 

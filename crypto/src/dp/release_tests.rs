@@ -63,6 +63,18 @@ fn each_kind_adds_the_noise_that_its_plan_charges() {
 }
 
 #[test]
+fn a_merchant_reaches_no_further_than_the_plan_s_most_series_would() {
+    let [plan, _, _] = plans();
+    let most = f64::from(plan.step.series_per_merchant_max) * plan.step.clip;
+    let direction = [1.0 / f64::from(DIMENSION).sqrt(); DIMENSION as usize];
+    for (length, expected) in [(0.5, 0.5), (1.0, 1.0), (7.0, 1.0)] {
+        let sum: Vec<f64> = direction.iter().map(|x| x * most * length).collect();
+        let update = Release::new(&plan, DIMENSION, &mut Counting::default()).unwrap().gradient_sum(&sum).unwrap();
+        assert!((norm(&values(&update)) / most - expected).abs() < 1e-3, "{length}");
+    }
+}
+
+#[test]
 fn training_of_another_kind_than_the_plan_s_is_refused_by_name() {
     let zeros = vec![0.0; DIMENSION as usize];
     for plan in plans() {
@@ -149,7 +161,8 @@ fn a_noised_step_is_the_sum_and_its_noise_and_never_wraps_around() {
     plan.integers.bits = 14;
     let mut noise = ExactSampler::danger_from_seed([7; 32]);
     let sigma = 10.0 * 0.1;
-    let sum = vec![50.0 * sigma; DIMENSION as usize];
+    // As long as the plan's 200 series of norm 0.1 can be.
+    let sum = vec![0.99 * sigma; DIMENSION as usize];
     let mut release = Release::new(&plan, DIMENSION, &mut noise).unwrap();
     let noised = release.noised_step(&sum).unwrap();
     let errors: Vec<f64> = noised.iter().zip(&sum).map(|(x, y)| (x - y) / sigma).collect();

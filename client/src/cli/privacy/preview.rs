@@ -97,7 +97,7 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
         (None, None) => u32::try_from(model.federated_len())?,
     };
     let store = DataStore::open(&home.data())?;
-    let bounded = prepare::bounded_series(&store, home.series_choice()?, model.config().frequency, plan);
+    let bounded = prepare::bounded_series(&(&store).into(), home.series_choice()?, model.config().frequency, plan);
     let contribution_bounds = match bounded {
         Ok(prepared) => Contribution::Bounded { series: prepared.series.len(), report: prepared.bounds },
         Err(error) => Contribution::Unknown { why: error.to_string() },

@@ -30,7 +30,7 @@ const COMMENTS: [(&str, &str, &str); 35] = [
         "assumed-series",
         "Public assumption on the number of series of the federation; q times it divides the sum.",
     ),
-    ("step", "series-per-merchant-max", "The most series of one merchant that take part."),
+    ("step", "series-per-merchant-max", "A merchant's sum reaches no further than so many series would, all alike."),
     ("local", "noise", "Where the noise is added: in every local step, or a share to the update."),
     ("local", "steps", "Local steps of a round."),
     ("local", "learning-rate", "Step size of the local steps."),

@@ -113,7 +113,8 @@ pub struct StepPlan {
     pub windows_per_series: u32,
     /// Public assumption on the number of series of the whole federation; q times it is the divisor.
     pub assumed_series: u32,
-    /// The most series of one merchant that take part (a fixed, customer-independent choice).
+    /// A merchant's sum of clipped gradients reaches no further than this many of them would, all alike. All its series
+    /// take part, however many they are: choosing among them by their number would let removing one bring another in.
     pub series_per_merchant_max: u32,
 }
 
