@@ -2,11 +2,12 @@
 //!
 //! [`data`] turns a merchant's files into series, [`model`] and [`train`] learn from them, [`forecast`] uses what
 //! was learnt. [`federation`] is the membership and what is believed of the server; [`round`] takes part in secure
-//! aggregation. [`cli`] is the command line over all of it. [`fault`] lets tests kill a process at named points.
+//! aggregation. [`canaries`] audits private training by what it gives away. [`cli`] is the command line over all of it. [`fault`] lets tests kill a process at named points.
 //!
 //! Invariant: nothing computed from orders leaves the machine except masked updates, which [`round::driver`] sends
 //! after their charge is on disk.
 
+pub mod canaries;
 pub mod cli;
 pub mod data;
 pub mod durable;

@@ -9,6 +9,7 @@ macro_rules! say {
     ($($part:tt)*) => { $crate::cli::write_line(format_args!($($part)*)) };
 }
 
+mod audit_canaries;
 mod data;
 mod forecast;
 mod join;
@@ -74,6 +75,8 @@ enum Verb {
         #[command(subcommand)]
         verb: privacy::Verb,
     },
+    /// Test private training by what it gives away.
+    AuditCanaries(audit_canaries::Arguments),
     /// The federation's log.
     Ledger {
         #[command(subcommand)]
@@ -105,6 +108,7 @@ fn run(arguments: Arguments) -> Outcome {
         Verb::Train(train) => train::run(home, train, format),
         Verb::Forecast(forecast) => forecast::run(&home, &forecast, format),
         Verb::Privacy { verb } => privacy::run(&home, verb, format),
+        Verb::AuditCanaries(audit) => audit_canaries::run(&home, &audit, format),
         Verb::Ledger { verb } => ledger::run(&home, verb, format),
     }
 }

@@ -194,6 +194,24 @@ impl Model {
         Ok(())
     }
 
+    /// This model with other values in its last layers, as a server might offer it that wants to recognise who trained on
+    /// it: the day head makes large random features, of which the output layer, still zero, asks for a gradient. For audits.
+    pub(crate) fn telling(&self) -> Self {
+        let mut model = self.clone();
+        let values = self.layout.entries.iter().scan(0, |at, entry| {
+            *at += entry.len();
+            Some((entry.name.as_str(), *at - entry.len()..*at))
+        });
+        for (name, range) in values {
+            match name {
+                "day.weight" => parameters::large(&mut model.values[range]),
+                "day.bias" | "output.weight" => model.values[range].fill(0.0),
+                _ => {}
+            }
+        }
+        model
+    }
+
     /// Replaces all values; the caller has checked length and finiteness.
     pub(crate) fn with_values(&self, values: Vec<f32>) -> Self {
         assert_eq!(values.len(), self.values.len(), "values of the same layout");

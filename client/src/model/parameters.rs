@@ -20,6 +20,9 @@ pub(super) const OUTPUTS: usize = 2 + QUANTILE_COUNT - 1;
 /// Numbers that the day head reads besides codes and known channels: the skip's centre and log spread.
 pub(super) const SKIP_FEATURES: usize = 2;
 
+/// Standard deviation of what [`large`] draws.
+const LARGE: f32 = 100.0;
+
 /// How a parameter starts.
 enum Start {
     /// The same value everywhere.
@@ -67,6 +70,12 @@ fn normal(rng: &mut impl Rng) -> f32 {
     let u: f64 = 1.0 - rng.random::<f64>();
     let v: f64 = rng.random();
     ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
+}
+
+/// Large random values, the same for equal lengths.
+pub(super) fn large(values: &mut [f32]) {
+    let mut rng = ChaCha12Rng::seed_from_u64(values.len() as u64);
+    values.iter_mut().for_each(|value| *value = LARGE * normal(&mut rng));
 }
 
 fn specs(config: &ModelConfig) -> Vec<Spec> {

@@ -98,6 +98,35 @@ fn the_series_unit_says_what_follows_for_persons() {
 }
 
 #[test]
+fn plans_with_local_steps_are_described_as_what_they_are() {
+    for (unit, noise, trust, mechanism) in [
+        (
+            "customer",
+            "local",
+            "every step at a merchant carries all the noise",
+            "stochastic gradient descent at each merchant",
+        ),
+        ("merchant", "distributed", "at most 1 of a round&#39;s survivors", "whole update is clipped to norm 0.5"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plan =
+            PLAN.replace("version = 1", "version = 2").replace("unit = \"customer\"", &format!("unit = \"{unit}\""));
+        let local =
+            format!("[local]\nnoise = \"{noise}\"\nsteps = 3\nlearning-rate = 0.1\nupdate-clip = 0.5\n[rounds]");
+        let plan = plan.replace("[rounds]", &local).replace("noise-multiplier = 14.0", "noise-multiplier = 40.0");
+        write_log(&folder.path().join("log"), &plan, |_| ());
+        let page = report(folder.path(), "report.html", &[]);
+        assert!(page.contains(trust), "{unit}: {trust}");
+        assert!(page.contains(mechanism), "{unit}: {mechanism}");
+        let facts: Value = serde_json::from_str(&report(folder.path(), "report.json", &[])).expect("JSON");
+        let (local, whole) = (noise == "local", facts["promise"]["clip"].as_f64());
+        assert_eq!(whole, Some(if local { 0.1 } else { 0.5 }), "σ is a multiple of it");
+        let of = |row: usize| facts["adversaries"][row]["spent"]["epsilon"].as_f64().expect("ε");
+        assert_eq!(of(1) == of(2), local, "nobody else's noise is counted where each merchant adds all of it");
+    }
+}
+
+#[test]
 fn findings_are_shown_and_decide_the_exit_code() {
     let folder = honest();
     alter(&folder.path().join("log"), "\"order-lines\":8", "\"order-lines\":9");
@@ -110,20 +139,35 @@ fn findings_are_shown_and_decide_the_exit_code() {
     assert!(page.contains("no figure in this report should be relied on"));
 }
 
-const CANARIES: &str = r#"{"version": 1, "mode": "customer", "epsilon": 1.0, "delta": 1e-6, "epsilon_lower_bound": 0.4,
-    "confidence": 0.95, "canaries": 1000, "guesses": 120, "correct": 83, "steps": 40, "software": "forecastle 0.1.0",
-    "at_ms": 1700000000000}"#;
+const CANARIES: &str = r#"{"version": 1, "unit": "customer", "epsilon": 1.0, "delta": 1e-6, "epsilon_lower_bound": 0.3,
+    "confidence": 0.95, "canaries": 1000, "looks": [{"guesses": 1000, "correct": 540}, {"guesses": 120, "correct": 83}],
+    "rounds": 40, "noise_multiplier": 31.0, "plan_noise_multiplier": 14.0, "plan_sha256": "PLAN", "own_series": 0,
+    "software": "forecastle 0.1.0", "at_ms": 1700000000000}"#;
+
+fn canaries() -> String {
+    CANARIES.replace("PLAN", &"0".repeat(64))
+}
 
 #[test]
 fn canaries_are_printed_beside_the_claim() {
     let folder = honest();
+    let facts: Value = serde_json::from_str(&report(folder.path(), "report.json", &[])).expect("JSON");
+    let plan = facts["promise"]["plan_sha256"].as_str().expect("the plan's digest").to_owned();
     let file = folder.path().join("canaries.json");
-    std::fs::write(&file, CANARIES).expect("written");
-    let page = report(folder.path(), "report.html", &["--canaries", text(&file)]);
-    assert!(page.contains("The claim is not refuted") && page.contains("0.400"), "the bound is shown");
-    std::fs::write(&file, CANARIES.replace("\"epsilon\": 1.0", "\"epsilon\": 0.1")).expect("written");
-    let page = report(folder.path(), "report.html", &["--canaries", text(&file)]);
+    let page_with = |canaries: String| {
+        std::fs::write(&file, canaries).expect("written");
+        report(folder.path(), "report.html", &["--canaries", text(&file)])
+    };
+    let page = page_with(canaries());
+    assert!(page.contains("The claim is not refuted") && page.contains("0.300"), "the bound is shown");
+    assert!(page.contains("another plan") && page.contains("no real data beside them"));
+    let page = page_with(canaries().replace("\"epsilon\": 1.0", "\"epsilon\": 0.1"));
     assert!(page.contains("The claim is refuted"));
+    let page = page_with(CANARIES.replace("PLAN", &plan).replace("\"own_series\": 0", "\"own_series\": 84"));
+    assert!(page.contains("made from this log&#39;s plan") || page.contains("made from this log's plan"));
+    assert!(page.contains("beside 84 real series") && page.contains("stays with the merchant"));
+    let page = page_with(canaries().replace("\"customer\"", "\"series\""));
+    assert!(page.contains("do not stand for what this federation promises"));
 }
 
 #[test]
@@ -132,7 +176,7 @@ fn refusals_leave_the_old_file_alone() {
     let (log, out) = (folder.path().join("log"), folder.path().join("report.html"));
     std::fs::write(&out, "the old report").expect("written");
     let bad = folder.path().join("canaries.json");
-    std::fs::write(&bad, CANARIES.replace("0.95", "1.5")).expect("written");
+    std::fs::write(&bad, canaries().replace("0.95", "1.5")).expect("written");
     let nowhere = folder.path().join("nowhere");
     let plain = folder.path().join("report");
     for (arguments, named) in [

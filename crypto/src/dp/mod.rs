@@ -63,6 +63,7 @@
 //! are good to a few units in the last place.
 
 pub mod accountant;
+pub mod canaries;
 pub mod clip;
 mod convolution;
 pub mod event;

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use forecastle_crypto::{
     dp::{
         accountant::{AccountingError, Spent},
+        canaries::{CanaryRun, Look},
         event::EventError,
-        plan::{ContributionBounds, Day},
+        plan::{ContributionBounds, Day, LocalPlan, PlanError},
         unit::{NeighboringRelation, PrivacyUnit},
     },
     identity::{Sha256Digest, VerifyingKey},
     ledger::audit::{Finding, MerchantSpending, RoundRecord, Rule, Verdict},
-    quantize::GridError,
 };
 use serde::Serialize;
 
@@ -24,10 +24,7 @@ use super::{
     law::{self, Mapping},
     words::{self, Remark, Seen},
 };
-use crate::{
-    canaries::Canaries,
-    conclusions::{Conclusions, Point},
-};
+use crate::conclusions::{Conclusions, Point};
 
 /// The format version of the JSON report.
 pub const VERSION: u16 = 1;
@@ -147,11 +144,13 @@ pub struct Promise {
     pub period_end: Day,
     /// q.
     pub sampling_rate: f64,
-    /// C.
+    /// Local steps of a round, where it has more than one step.
+    pub local: Option<LocalPlan>,
+    /// C, of which σ is a multiple.
     pub clip: f64,
     /// σ as planned.
     pub noise_multiplier: f64,
-    /// σ that counts, rounding to the grid paid for.
+    /// σ that counts: rounding to the grid and the narrower noise of integers paid for.
     pub noise_multiplier_effective: f64,
     /// s.
     pub units_per_clip: u32,
@@ -261,11 +260,15 @@ pub struct AfterRounds {
 pub struct Empirical {
     /// The file.
     #[serde(flatten)]
-    pub result: Canaries,
+    pub result: CanaryRun,
+    /// The way of guessing that gives the bound.
+    pub best: Look,
+    /// What the bound would be, had all guesses been right.
+    pub greatest_bound: f64,
+    /// Whether it was run for the plan that this log was kept under.
+    pub this_plan: bool,
     /// Whether it refutes the claim it was made for.
     pub refutes_own_claim: bool,
-    /// Whether it refutes the ε against readers of the published models that this report derives from the log.
-    pub refutes_this_log: bool,
 }
 
 /// Why facts could not be worked out.
@@ -277,9 +280,9 @@ pub enum FactsError {
     /// A number of the plan makes no event.
     #[error(transparent)]
     Event(#[from] EventError),
-    /// The grid does not fit the model.
-    #[error("plan section `integers`: {0}")]
-    Grid(#[from] GridError),
+    /// The plan does not fit the model.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
 }
 
 /// Where a report comes from, beside the log.
@@ -292,7 +295,7 @@ pub struct Origin {
     /// A line on each witness that the auditor asked for.
     pub witnesses: Vec<String>,
     /// The empirical audit.
-    pub canaries: Option<Canaries>,
+    pub canaries: Option<CanaryRun>,
 }
 
 impl Facts {
@@ -305,10 +308,11 @@ impl Facts {
         let adversaries = costs.adversaries()?;
         let promise = Promise::of(verdict)?;
         let log = Log::of(verdict, origin.key_was_given, origin.witnesses);
-        let published = adversaries.first().and_then(|row| row.spent).map(|spent| spent.epsilon);
         let canaries = origin.canaries.map(|result| Empirical {
+            best: result.best(),
+            greatest_bound: result.greatest_bound(),
+            this_plan: result.plan_sha256 == verdict.plan_sha256,
             refutes_own_claim: result.refutes(),
-            refutes_this_log: published.is_some_and(|epsilon| result.epsilon_lower_bound > epsilon),
             result,
         });
         let named = |of: fn(&MerchantSpending) -> &std::collections::BTreeSet<String>| {
@@ -393,7 +397,8 @@ impl Promise {
             period_start: plan.rounds.period_start,
             period_end: plan.rounds.period_end,
             sampling_rate: plan.step.sampling_rate,
-            clip: plan.step.clip,
+            local: plan.local,
+            clip: plan.noise_clip(),
             noise_multiplier: plan.step.noise_multiplier,
             noise_multiplier_effective: plan.effective_noise_multiplier(verdict.dimension)?,
             units_per_clip: plan.integers.units_per_clip,

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 
 use self::facts::{Facts, FactsError, Origin};
 use crate::{
-    canaries::{Canaries, CanariesError},
+    canaries::{self, CanariesError},
     quorum::Quorum,
     verify::{VerifyError, exit_code, verify_with},
 };
@@ -123,7 +123,7 @@ pub fn run(arguments: &Arguments) -> Result<(String, u8), ReportError> {
         Some(format) => format,
         None => format_of(&arguments.out)?,
     };
-    let canaries = arguments.canaries.as_deref().map(Canaries::open).transpose()?;
+    let canaries = arguments.canaries.as_deref().map(canaries::open).transpose()?;
     let (verdict, witnesses) = verify_with(&arguments.folder, arguments.server_key, &arguments.quorum)?;
     let origin = Origin {
         made_at: Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),

@@ -251,7 +251,7 @@ impl Page<'_> {
 
     /// Whether the canaries stand for something else than the promise protects.
     fn other_kind(&self) -> bool {
-        let kind = self.facts.canaries.as_ref().map(|canaries| canaries.result.mode.name());
+        let kind = self.facts.canaries.as_ref().map(|canaries| canaries.result.unit.name());
         kind.is_some_and(|kind| kind != self.facts.promise.unit.name())
     }
 

@@ -3,7 +3,10 @@
 //!
 //! Invariant: no sentence claims more than the log shows or the documented protocol guarantees.
 
-use forecastle_crypto::dp::{plan::PrivacyPlan, unit::PrivacyUnit};
+use forecastle_crypto::dp::{
+    plan::{NoiseMode, PrivacyPlan},
+    unit::{NeighboringRelation, PrivacyUnit},
+};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -254,31 +257,15 @@ pub fn nist(promise: &Promise, log: &Log) -> Vec<Remark> {
             text: format!(
                 "{}: unbounded differential privacy; the size of the data set is not released.",
                 match promise.relation {
-                    forecastle_crypto::dp::unit::NeighboringRelation::AddOrRemove => "Addition or removal of one unit",
-                    forecastle_crypto::dp::unit::NeighboringRelation::Replace => "Replacement of one unit",
+                    NeighboringRelation::AddOrRemove => "Addition or removal of one unit",
+                    NeighboringRelation::Replace => "Replacement of one unit",
                 }
             ),
         },
-        Remark {
-            title: "Trust model",
-            text: format!(
-                "Distributed, with secure aggregation: noise is added at each merchant, and no party is trusted with \
-                 un-noised sums as long as at most {} of a round's survivors help the server. The third figure needs no such \
-                 trust.",
-                promise.colluders_assumed
-            ),
-        },
+        Remark { title: "Trust model", text: trust(promise) },
         Remark {
             title: "Mechanism and algorithm",
-            text: format!(
-                "Clipped gradients of Poisson-sampled series (q = {}), summed, rounded to {} units per clip norm, discrete \
-                 Gaussian noise of {} clip norms in the sum: differentially private stochastic gradient descent, \
-                 {} rounds planned.",
-                promise.sampling_rate,
-                promise.units_per_clip,
-                promise.noise_multiplier,
-                log.rounds_planned
-            ),
+            text: mechanism(promise, log.rounds_planned),
         },
         Remark {
             title: "Contribution bounds",
@@ -288,7 +275,8 @@ pub fn nist(promise: &Promise, log: &Log) -> Vec<Remark> {
                      customer's own lines, so nobody else's data enter the choice.",
                     promise.bounds.order_lines, promise.bounds.series, promise.bounds.units
                 ),
-                _ => "One vector a series, clipped to norm C.".to_owned(),
+                PrivacyUnit::Series => "One vector a series, clipped to norm C.".to_owned(),
+                PrivacyUnit::Merchant => "One update a merchant and round, clipped to norm C.".to_owned(),
             },
         },
         Remark {
@@ -319,4 +307,42 @@ pub fn nist(promise: &Promise, log: &Log) -> Vec<Remark> {
                 .to_owned(),
         },
     ]
+}
+
+fn trust(promise: &Promise) -> String {
+    match promise.local.map(|local| local.noise) {
+        Some(NoiseMode::Local) => "Local: every step at a merchant carries all the noise that is counted, so neither the \
+                                   server nor other merchants are trusted. Secure aggregation is a second line of defence."
+            .to_owned(),
+        None | Some(NoiseMode::Distributed) => format!(
+            "Distributed, with secure aggregation: noise is added at each merchant, and no party is trusted with \
+             un-noised sums as long as at most {} of a round's survivors help the server. The third figure needs no such \
+             trust.",
+            promise.colluders_assumed
+        ),
+    }
+}
+
+fn mechanism(promise: &Promise, rounds: u32) -> String {
+    let Promise { sampling_rate, units_per_clip, noise_multiplier, .. } = promise;
+    let gradients = format!("clipped gradients of Poisson-sampled series (q = {sampling_rate})");
+    match promise.local {
+        None => format!(
+            "The sum of {gradients}, rounded to {units_per_clip} units per clip norm, discrete Gaussian noise of \
+             {noise_multiplier} clip norms in it: differentially private stochastic gradient descent, {rounds} rounds \
+             planned."
+        ),
+        Some(local) if local.noise == NoiseMode::Local => format!(
+            "{} steps a round at each merchant. Each is the sum of {gradients}, rounded to {units_per_clip} units per clip \
+             norm, discrete Gaussian noise of {noise_multiplier} clip norms in it: differentially private stochastic \
+             gradient descent at each merchant, {rounds} rounds planned.",
+            local.steps
+        ),
+        Some(local) => format!(
+            "{} steps a round at each merchant without noise. Their whole update is clipped to norm {}, rounded to \
+             {units_per_clip} units per clip norm, and summed; discrete Gaussian noise of {noise_multiplier} clip norms is \
+             in the sum: differentially private federated averaging, {rounds} rounds planned.",
+            local.steps, local.update_clip
+        ),
+    }
 }
