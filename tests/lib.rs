@@ -40,7 +40,8 @@ pub fn model() -> ModelSnapshot {
     warm_start("nano-daily").expect("the warm start ships")
 }
 
-/// Copies a folder with everything in it.
+/// Copies a folder with everything in it. A file that a running program has renamed meanwhile is not there any more, as in
+/// any copy of a folder in use.
 ///
 /// # Panics
 /// Where the disk refuses.
@@ -52,7 +53,10 @@ pub fn copy_folder(from: &Path, to: &Path) {
         if path.is_dir() {
             copy_folder(&path, &target);
         } else {
-            std::fs::copy(&path, &target).expect("a copied file");
+            match std::fs::copy(&path, &target) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.expect("a copied file")),
+            }
         }
     }
 }

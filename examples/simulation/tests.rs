@@ -122,7 +122,7 @@ fn tiny_noise_gives_nearly_the_model_without_privacy_and_real_noise_does_not() {
     let open = train(&plan, Privacy::Off);
     let moved = distance(&open, &start());
     let tiny = distance(&open, &train(&plan, Privacy::On));
-    assert!(tiny > 0.0 && tiny < 0.01 * moved, "{tiny} of {moved}");
+    assert!(tiny > 0.0 && tiny < 0.02 * moved, "{tiny} of {moved}");
     plan.step.noise_multiplier = 1.0;
     let noisy = distance(&open, &train(&plan, Privacy::On));
     assert!(noisy > 100.0 * tiny, "{noisy} {tiny}");
@@ -167,7 +167,7 @@ fn local_steps_differ_by_their_noise_alone_and_by_the_seed() {
         let moved = distance(&open, &start());
         let private = train(&plan, Privacy::On, 3);
         let tiny = distance(&open, &private);
-        assert!(tiny > 0.0 && tiny < 0.01 * moved, "{}: {tiny} of {moved}", plan.privacy.unit);
+        assert!(tiny > 0.0 && tiny < 0.02 * moved, "{}: {tiny} of {moved}", plan.privacy.unit);
         assert_eq!(private, train(&plan, Privacy::On, 3));
         assert_ne!(private, train(&plan, Privacy::On, 4));
         plan.step.noise_multiplier = 1.0;

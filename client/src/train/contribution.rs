@@ -105,7 +105,7 @@ impl RoundTraining {
         mut release: Release<'_>,
     ) -> Result<NoisedUpdate, ContributionError> {
         match self {
-            Self::GradientSum(step) => Ok(release.gradient_sum(&step.gradient_sum(model, series, sampling)?)?),
+            Self::GradientSum(step) => Ok(release.gradient_sum(&step.gradient_sum(model, series, sampling)?.0)?),
             Self::NoisedSteps(steps) => {
                 let update = steps.walk(model, series, sampling, |sum| Ok(release.noised_step(&sum)?))?;
                 Ok(release.update_of_noised_steps(update)?)
@@ -134,7 +134,7 @@ impl LocalSteps {
         let start: Vec<f64> = model.federated().into_iter().map(f64::from).collect();
         let mut weights = start.clone();
         for _ in 0..self.count {
-            let (sum, present) = self.step.finite_gradient_sum(&model, series, sampling)?;
+            let (sum, present) = self.step.gradient_sum(&model, series, sampling)?;
             let divisor = match self.divisor {
                 Divisor::Public(constant) => constant,
                 Divisor::OwnSeries => present.max(1) as f64,

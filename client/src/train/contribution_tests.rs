@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     data::series::{Frequency, KNOWN_CHANNELS, Series},
     model::{ModelConfig, example},
-    train::merchant::training_series,
+    train::{GradientError, clipped_gradient_sum, merchant::training_series},
 };
 
 const PLAN: &str = include_str!("../../../server/plans/four-merchants.toml");
@@ -33,7 +33,9 @@ fn series(count: usize, seed: usize) -> Vec<TrainingSeries> {
         frequency: Frequency::Daily,
         start: date(2024, 1, 1),
         y: (0..90).map(|t| 5.0 + ((t * 7 + (number + seed) * 13) % 11) as f32).collect(),
-        known: (0..90).map(|t| [if (t + number + seed) % 5 == 0 { 1.0 } else { 0.0 }; KNOWN_CHANNELS]).collect(),
+        known: (0..90)
+            .map(|t| [if (t + number + seed).is_multiple_of(5) { 1.0 } else { 0.0 }; KNOWN_CHANNELS])
+            .collect(),
         attributes: Vec::new(),
         text: String::new(),
     };
@@ -50,6 +52,11 @@ fn plan(unit: PrivacyUnit, noise: NoiseMode, steps: u32) -> PrivacyPlan {
     plan.local = Some(LocalPlan { noise, steps, learning_rate: 0.5, update_clip: 10.0 });
     plan.check().unwrap();
     plan
+}
+
+/// The shipped plan for few merchants: one step a round.
+fn one_step() -> PrivacyPlan {
+    PrivacyPlan::parse(PLAN.as_bytes()).unwrap()
 }
 
 fn noised_steps(steps: u32) -> PrivacyPlan {
@@ -114,6 +121,34 @@ fn an_empty_sample_is_noised_in_every_step_all_the_same() {
     let mut noise = Drowning::default();
     contributed(&noised_steps(4), &[], 1, &mut noise);
     assert_eq!(noise.draws, 4, "nor does a merchant without data stand out");
+}
+
+#[test]
+fn an_empty_sample_of_a_single_step_is_noised_as_any_other() {
+    let mut plan = one_step();
+    plan.step.sampling_rate = 1e-12;
+    let from = |plan: &PrivacyPlan, series: &[TrainingSeries]| {
+        let mut noise = Drowning::default();
+        let update = contributed(plan, series, 1, &mut noise);
+        assert_eq!(noise.draws, 1);
+        update
+    };
+    // Drowned, all three look alike: same length, same values.
+    assert_eq!(from(&plan, &series(6, 1)), from(&plan, &[]));
+    assert_eq!(from(&plan, &[]), from(&one_step(), &series(6, 1)));
+}
+
+#[test]
+fn the_sum_of_a_single_step_is_divided_by_nothing_of_the_merchant_s() {
+    let model = example::model(&config(), 1);
+    let mut once = series(4, 1);
+    once.iter_mut().for_each(|one| one.cuts.truncate(1));
+    let twice = [once.clone(), once.clone()].concat();
+    let step = PrivateStep { rate: 1.0, windows_per_series: 1, ..private_step(&one_step()) };
+    let sum = |series: &[TrainingSeries]| step.gradient_sum(&model, series, &mut Sampling::danger_seeded(1)).unwrap().0;
+    for (two, one) in sum(&twice).iter().zip(sum(&once)) {
+        assert!((two - 2.0 * one).abs() <= 1e-9 * one.abs().max(1e-9), "{two} {one}");
+    }
 }
 
 #[test]
@@ -209,11 +244,19 @@ fn a_series_that_leaves_the_numbers_counts_as_zero_and_silences_nobody() {
         all.iter_mut().for_each(|one| one.cuts.truncate(1));
         all
     };
-    let sum = |all: &[TrainingSeries]| {
-        step.finite_gradient_sum(&model, &single(all), &mut Sampling::danger_seeded(1)).unwrap().0
-    };
-    assert!(step.gradient_sum(&model, &broken, &mut Sampling::danger_seeded(1)).is_err());
+    let sum =
+        |all: &[TrainingSeries]| step.gradient_sum(&model, &single(all), &mut Sampling::danger_seeded(1)).unwrap().0;
+    let refused = clipped_gradient_sum(&model, &[vec![broken[2].window(broken[2].cuts[0], model.shape())]], 1.0);
+    assert!(matches!(refused, Err(GradientError::NotFinite { .. })));
     assert_eq!(sum(&broken), sum(&without));
+    // And in a round, whichever kind it is.
+    for plan in [one_step(), noised_steps(2), plan(PrivacyUnit::Merchant, NoiseMode::Distributed, 2)] {
+        let mut plan = plan;
+        plan.step.sampling_rate = 1.0;
+        let mut noise = Drowning::default();
+        contributed(&plan, &broken, 1, &mut noise);
+        assert!(noise.draws > 0);
+    }
 }
 
 #[test]

@@ -64,8 +64,8 @@ pub fn clipped_gradient_sum(model: &Model, units: &[Vec<Window>], clip: f64) -> 
 
 /// As [`clipped_gradient_sum`], where a unit whose gradient is not finite counts as zero instead of ending the work.
 ///
-/// For local steps: their weights carry noise, so that a unit may leave the numbers at any of them, and a merchant that
-/// fell silent then would say something about its data. A unit still contributes a vector of norm at most C that depends on
+/// For what leaves: a merchant that fell silent because of one series would say something about its data, and at weights
+/// that carry noise any series may leave the numbers. A unit still contributes a vector of norm at most C that depends on
 /// that unit and the model alone. Empties the units at fault.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::per_example::{GradientError, clipped_gradient_sum, finite_gradient_sum};
+use super::per_example::{GradientError, finite_gradient_sum};
 use super::sampler::{EntropyError, Sampling};
 use crate::data::series::Series;
 use crate::data::window::{StaticInputs, Window, WindowShape, training_cuts};
@@ -70,28 +70,15 @@ pub struct PrivateStep {
 }
 
 impl PrivateStep {
-    /// Sum of the clipped gradients of the sampled series, `[federated_len]`.
+    /// Sum of the clipped gradients of the sampled series, `[federated_len]`, and how many of these have a window.
     ///
-    /// An empty sample gives zeros; the round noises and sends them all the same.
+    /// An empty sample gives zeros; the round noises and sends them all the same. A series whose gradient is not finite
+    /// counts as zero: a merchant that fell silent instead would say something about its data (see
+    /// [`super::per_example::finite_gradient_sum`]).
     ///
     /// # Errors
     /// [`PrivateStepError`] names the plan's or the series' fault.
     pub fn gradient_sum(
-        &self,
-        model: &Model,
-        series: &[TrainingSeries],
-        sampling: &mut Sampling,
-    ) -> Result<Vec<f64>, PrivateStepError> {
-        let (sampled, units) = self.draw(model.shape(), series, sampling)?;
-        clipped_gradient_sum(model, &units, self.clip).map_err(|source| named(source, series, &sampled))
-    }
-
-    /// As [`Self::gradient_sum`], where a series whose gradient is not finite counts as zero; also the number of sampled
-    /// series that have a window. For local steps (see [`super::per_example::finite_gradient_sum`]).
-    ///
-    /// # Errors
-    /// [`PrivateStepError`] names the plan's or the series' fault.
-    pub fn finite_gradient_sum(
         &self,
         model: &Model,
         series: &[TrainingSeries],
