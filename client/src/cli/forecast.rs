@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Format, Outcome, print_json, train::base_model};
+use super::{DeviceArguments, Format, Outcome, print_json, train::base_model};
 use crate::{
     data::{prepare, store::DataStore},
     durable::{self, Access},
@@ -30,9 +30,12 @@ pub(super) struct Arguments {
     /// File to write: unique_id, date, then the quantiles 0.1 to 0.9 (default: standard output).
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArguments,
 }
 
 pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome {
+    arguments.device.choose()?;
     let store = DataStore::open(&home.data())?;
     let (version, model) = base_model(home)?;
     let longest = model.shape().horizon;

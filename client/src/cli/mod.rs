@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod audit_canaries;
 mod data;
+mod doctor;
 mod forecast;
 mod join;
 mod ledger;
@@ -19,8 +20,9 @@ mod train;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::device::{self, DeviceChoice, Reason};
 use crate::federation::home::{Home, HomeError};
 
 /// What a verb returns: any library error, as one sentence.
@@ -57,6 +59,25 @@ enum Format {
     Json,
 }
 
+/// Which device computes, on verbs that train or forecast.
+#[derive(Args)]
+struct DeviceArguments {
+    /// Device that computes: auto (a GPU where this build and this machine have one), cpu, cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", env = "FORECASTLE_DEVICE", default_value_t)]
+    device: DeviceChoice,
+}
+
+impl DeviceArguments {
+    /// Decides for this program, and says so where a GPU that this build could use is missing.
+    fn choose(&self) -> Outcome {
+        let (place, reason) = device::choose(self.device)?;
+        if reason == Reason::NoneFound {
+            eprintln!("forecastle: computing on the {place}: {reason}");
+        }
+        Ok(())
+    }
+}
+
 #[derive(Subcommand)]
 enum Verb {
     /// Join a federation with a one-time invitation.
@@ -82,6 +103,8 @@ enum Verb {
         #[command(subcommand)]
         verb: ledger::Verb,
     },
+    /// See what this program and this machine offer, and which device would compute.
+    Doctor(doctor::Arguments),
 }
 
 /// Parses the command line, runs the verb, reports.
@@ -100,16 +123,17 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Outcome {
-    let home = open_home(arguments.dir)?;
     let format = arguments.format;
+    let home = || open_home(arguments.dir);
     match arguments.verb {
-        Verb::Join(join) => join::run(&home, join, format),
-        Verb::Data { verb } => data::run(&home, verb, format),
-        Verb::Train(train) => train::run(home, train, format),
-        Verb::Forecast(forecast) => forecast::run(&home, &forecast, format),
-        Verb::Privacy { verb } => privacy::run(&home, verb, format),
-        Verb::AuditCanaries(audit) => audit_canaries::run(&home, &audit, format),
-        Verb::Ledger { verb } => ledger::run(&home, verb, format),
+        Verb::Join(join) => join::run(&home()?, join, format),
+        Verb::Data { verb } => data::run(&home()?, verb, format),
+        Verb::Train(train) => train::run(home()?, train, format),
+        Verb::Forecast(forecast) => forecast::run(&home()?, &forecast, format),
+        Verb::Privacy { verb } => privacy::run(&home()?, verb, format),
+        Verb::AuditCanaries(audit) => audit_canaries::run(&home()?, &audit, format),
+        Verb::Ledger { verb } => ledger::run(&home()?, verb, format),
+        Verb::Doctor(doctor) => doctor::run(&doctor, format),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use forecastle_crypto::dp::noise::NoiseSampler;
 use serde_json::json;
 
-use super::{Format, Outcome, print_json, runtime};
+use super::{DeviceArguments, Format, Outcome, print_json, runtime};
 use crate::{
     data::{prepare, store::DataStore},
     federation::home::Home,
@@ -41,9 +41,12 @@ pub(super) struct Arguments {
     /// Who draws the noise: exact, or opendp (OpenDP's sampler, some hundred times slower).
     #[arg(long, value_name = "SAMPLER", default_value_t)]
     noise: NoiseSampler,
+    #[command(flatten)]
+    device: DeviceArguments,
 }
 
 pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
+    arguments.device.choose()?;
     if arguments.local {
         return local(&home, format);
     }

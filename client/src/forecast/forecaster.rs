@@ -4,12 +4,10 @@
 //! No gradient is recorded.
 
 use crate::data::window::{Window, WindowShape};
+use crate::device::place;
 use crate::model::{self, Batch, BatchError, Model, ModelError, QUANTILE_COUNT, Weights};
 use crate::train::plain::floats;
 use forecastle_proto::model::ModelSnapshot;
-
-/// Windows of one forward pass.
-const ROWS: usize = 256;
 
 /// Quantile forecast of one window.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,8 +57,9 @@ impl Forecaster {
     pub fn predict(&self, windows: &[Window]) -> Result<Vec<Forecast>, BatchError> {
         let (device, config) = (model::device(), self.model.config());
         let mut forecasts = Vec::with_capacity(windows.len());
-        for (chunk, part) in windows.chunks(ROWS).enumerate() {
-            let batch = Batch::plain(config, part, &device).map_err(|e| e.shifted(chunk * ROWS))?;
+        let rows = place().passes().rows;
+        for (chunk, part) in windows.chunks(rows).enumerate() {
+            let batch = Batch::pass(config, part, &device).map_err(|e| e.shifted(chunk * rows))?;
             let values = floats(model::forward(config, &self.weights, &batch));
             let per_window = config.horizon * QUANTILE_COUNT;
             for ((window, values), &scale) in part.iter().zip(values.chunks_exact(per_window)).zip(batch.scales()) {
@@ -84,6 +83,8 @@ impl Forecaster {
 mod tests {
     use super::*;
     use crate::model::{ModelConfig, example};
+
+    const ROWS: usize = crate::device::Place::CPU.passes().rows;
 
     #[test]
     fn quantiles_ascend_and_do_not_leave_the_range_of_the_past() {

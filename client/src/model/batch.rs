@@ -90,6 +90,17 @@ impl Batch {
         Self::of_units(config, &[windows], rows, device)
     }
 
+    /// As [`Self::plain`], filled up with empty windows of weight 0 to as many rows as a pass without gradients has here.
+    ///
+    /// What is computed for the empty windows comes last, and is to be ignored.
+    ///
+    /// # Errors
+    /// [`BatchError`] names the window that does not fit the model.
+    pub(crate) fn pass(config: &ModelConfig, windows: &[Window], device: &Device) -> Result<Self, BatchError> {
+        let rows = crate::device::place().passes().rows_for(windows.len());
+        Self::of_units(config, &[windows.iter().collect()], rows, device)
+    }
+
     /// A batch of privacy units, each of at most `rows` windows.
     ///
     /// # Errors

@@ -219,11 +219,9 @@ impl Model {
     }
 }
 
-/// The device on which models run: the processor.
-///
-/// Named outright, since the library's default device would pick a GPU that may not be there.
+/// The device on which models run: what [`crate::device`] says, the processor unless somebody chose.
 pub fn device() -> Device {
-    Device::flex()
+    crate::device::place().device()
 }
 
 /// Forecasts a batch in scaled space.

@@ -11,15 +11,13 @@
 //! When more parameters than the present few hundred become federated, the copies are to be replaced by
 //! book-keeping of layer inputs and output gradients (Bu et al. 2023) behind the same two functions.
 
-use burn::tensor::Gradients;
+use burn::tensor::{Gradients, Tensor};
 use forecastle_crypto::dp::clip;
 
 use super::plain::floats;
 use crate::data::window::Window;
+use crate::device;
 use crate::model::{self, Batch, BatchError, Model, Weights};
-
-/// Units of one backward pass; bounds memory.
-const UNITS_PER_PASS: usize = 32;
 
 /// Why no gradient could be computed.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +101,9 @@ fn each_clipped(
         units.iter().for_each(|_| take(vec![0.0; model.federated_len()]));
         return Ok(());
     }
-    for (pass, units) in units.chunks(UNITS_PER_PASS).enumerate() {
-        let first = pass * UNITS_PER_PASS;
+    let units_per_pass = device::place().passes().units;
+    for (pass, units) in units.chunks(units_per_pass).enumerate() {
+        let first = pass * units_per_pass;
         for (offset, mut gradient) in raw_gradients(model, units, rows, first)?.into_iter().enumerate() {
             clip::to_norm(&mut gradient, clip).map_err(|at| GradientError::NotFinite {
                 unit: first + offset,
@@ -117,6 +116,8 @@ fn each_clipped(
 }
 
 /// Gradients of the units before clipping, in one backward pass.
+///
+/// The pass may be filled up with units without windows: their gradients are zero and left out of the result.
 fn raw_gradients(
     model: &Model,
     units: &[Vec<Window>],
@@ -124,32 +125,31 @@ fn raw_gradients(
     first: usize,
 ) -> Result<Vec<Vec<f64>>, GradientError> {
     let (device, config) = (model::device(), model.config());
-    let windows: Vec<Vec<&Window>> = units.iter().map(|u| u.iter().collect()).collect();
+    let mut windows: Vec<Vec<&Window>> = units.iter().map(|u| u.iter().collect()).collect();
+    windows.resize(device::place().passes().units_for(units.len()), Vec::new());
     let batch = Batch::of_units(config, &windows, rows, &device).map_err(|source| {
         let (BatchError::Extent { index, .. } | BatchError::NotFinite { index, .. }) = source;
         GradientError::Window { unit: first + unit_of(units, index), source }
     })?;
-    let weights = Weights::trained(model, units.len(), &device, |_, federated| federated);
+    let weights = Weights::trained(model, windows.len(), &device, |_, federated| federated);
     let quantiles = model::forward(config, &weights, &batch);
     let gradients = model::pinball_sum(&batch, quantiles).backward();
-    Ok(split(model, units.len(), &weights, &gradients))
+    let mut all = split(model, windows.len(), &weights, &gradients);
+    all.truncate(units.len());
+    Ok(all)
 }
 
 /// Gradients of all copies, one vector a unit in layout order.
 fn split(model: &Model, units: usize, weights: &Weights, gradients: &Gradients) -> Vec<Vec<f64>> {
-    let mut all = vec![Vec::with_capacity(model.federated_len()); units];
-    for entry in model.layout().entries.iter().filter(|e| e.federated) {
+    let parts = model.layout().entries.iter().filter(|e| e.federated).map(|entry| {
         match weights.get(&entry.name).grad(gradients) {
-            Some(copies) => {
-                let values = floats(copies);
-                for (unit, part) in all.iter_mut().zip(values.chunks_exact(entry.len())) {
-                    unit.extend(part.iter().map(|&g| f64::from(g)));
-                }
-            }
-            None => all.iter_mut().for_each(|unit| unit.extend(std::iter::repeat_n(0.0, entry.len()))),
+            Some(copies) => copies.reshape([units, entry.len()]),
+            None => Tensor::zeros([units, entry.len()], &model::device()),
         }
-    }
-    all
+    });
+    // One read for all: each waits for the device.
+    let values = floats(Tensor::<2>::cat(parts.collect(), 1));
+    values.chunks_exact(model.federated_len()).map(|unit| unit.iter().map(|&g| f64::from(g)).collect()).collect()
 }
 
 fn unit_of(units: &[Vec<Window>], mut index: usize) -> usize {

@@ -42,7 +42,7 @@ fn assert_near(a: &[f64], b: &[f64], relative: f64) {
 fn the_sum_equals_a_loop_over_the_units() {
     let config = config();
     let model = example::model(&config, 1);
-    let units = units(&config, UNITS_PER_PASS + 5);
+    let units = units(&config, device::place().passes().units + 5);
     for clip in [1e-3, 0.3, 1e6] {
         let sum = clipped_gradient_sum(&model, &units, clip).unwrap();
         assert_near(&sum, &naive_sum(&model, &units, clip), 1e-5);

@@ -4,10 +4,9 @@ use burn::tensor::{Gradients, Tensor, TensorData};
 
 use super::adamw::AdamW;
 use crate::data::window::Window;
+use crate::device::place;
 use crate::model::{self, Batch, BatchError, Model, Weights};
 
-/// Windows of one forward pass without gradients.
-const EVALUATION_ROWS: usize = 256;
 /// Largest norm of a batch's gradient.
 const GRADIENT_NORM_MAX: f32 = 1.0;
 
@@ -164,9 +163,9 @@ impl Codes {
         let weights = Weights::shared(model, &device);
         let width = config.horizon * config.day_features;
         let mut values = Vec::with_capacity(windows.len() * width);
-        for chunk in windows.chunks(EVALUATION_ROWS) {
-            let batch = Batch::plain(config, chunk, &device)?;
-            values.extend(floats(model::encode(config, &weights, &batch)));
+        for chunk in windows.chunks(place().passes().rows) {
+            let batch = Batch::pass(config, chunk, &device)?;
+            values.extend(&floats(model::encode(config, &weights, &batch))[..chunk.len() * width]);
         }
         Ok(Self { values, width })
     }
@@ -191,8 +190,8 @@ pub fn weighted_quantile_loss(model: &Model, windows: &[Window]) -> Result<Optio
     let (device, config) = (model::device(), model.config());
     let weights = Weights::shared(model, &device);
     let (mut loss, mut volume) = (0.0f64, 0.0f64);
-    for chunk in windows.chunks(EVALUATION_ROWS) {
-        let batch = Batch::plain(config, chunk, &device)?;
+    for chunk in windows.chunks(place().passes().rows) {
+        let batch = Batch::pass(config, chunk, &device)?;
         let losses = model::window_losses(&batch, model::forward(config, &weights, &batch));
         for ((window, mean), scale) in chunk.iter().zip(floats(losses)).zip(batch.scales()) {
             let cells = window.future.iter().filter(|y| !y.is_nan());
@@ -211,14 +210,14 @@ pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// Gradient of the subset, in layout order; zero where a parameter had no influence.
 fn flat_gradient(model: &Model, subset: Subset, weights: &Weights, gradients: &Gradients) -> Vec<f32> {
-    let mut flat = Vec::new();
-    for entry in model.layout().entries.iter().filter(|e| subset.holds(e.federated)) {
+    let parts = model.layout().entries.iter().filter(|e| subset.holds(e.federated)).map(|entry| {
         match weights.get(&entry.name).grad(gradients) {
-            Some(gradient) => flat.extend(floats(gradient)),
-            None => flat.extend(std::iter::repeat_n(0.0, entry.len())),
+            Some(gradient) => gradient.reshape([entry.len()]),
+            None => Tensor::zeros([entry.len()], &model::device()),
         }
-    }
-    flat
+    });
+    // One read for all: each waits for the device.
+    floats(Tensor::<1>::cat(parts.collect(), 0))
 }
 
 fn gather(model: &Model, subset: Subset) -> Vec<f32> {
