@@ -16,7 +16,7 @@ use crate::{
         store::DataStore,
     },
     durable::{self, Access},
-    federation::home::{Home, HomeError},
+    federation::home::Home,
     model::Model,
     round::driver::now_ms,
 };
@@ -72,7 +72,8 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
             let plan = PrivacyPlan::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
             (plan, PrivacyPlan::digest_of(&bytes))
         }
-        None => home.plan().map_err(|e: HomeError| format!("{e}; or name a plan with --plan FILE"))?,
+        None if home.is_joined() => home.plan()?,
+        None => return Err("no federation was joined here: name a plan with --plan FILE, or join one first".into()),
     };
     let model = match &arguments.model {
         Some(path) => {
@@ -126,8 +127,11 @@ fn describe(run: &CanaryRun, out: &std::path::Path) {
         run.noise_multiplier,
         run.plan_noise_multiplier
     );
-    for look in &run.looks {
-        say!("  of the {} surest guesses {} were right", look.guesses, look.correct);
+    // Both ways of guessing, each about fewer and fewer canaries.
+    let (with, without) = run.looks.split_at(run.looks.len() / 2);
+    for (way, looks) in [("reckoning with the claimed noise", with), ("as if there were no noise", without)] {
+        let right: Vec<_> = looks.iter().map(|look| format!("{} of {}", look.correct, look.guesses)).collect();
+        say!("  right guesses, {way}: {}", right.join(", "));
     }
     say!("\n  claimed: ε = {:.4} at δ = {:e}", run.epsilon, run.delta);
     say!("  refuted: ε up to {:.4}, at {} confidence", run.epsilon_lower_bound, run.confidence);

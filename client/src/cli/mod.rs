@@ -80,30 +80,25 @@ impl DeviceArguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Join a federation with a one-time invitation.
     Join(join::Arguments),
     /// Bring in order files.
     Data {
         #[command(subcommand)]
         verb: data::Verb,
     },
-    /// Take part in the federation's rounds until its run ends.
     Train(train::Arguments),
-    /// Forecast every product with nine quantiles.
     Forecast(forecast::Arguments),
     /// See what privacy has been spent, or what a plan would cost.
     Privacy {
         #[command(subcommand)]
         verb: privacy::Verb,
     },
-    /// Test private training by what it gives away.
     AuditCanaries(audit_canaries::Arguments),
     /// The federation's log.
     Ledger {
         #[command(subcommand)]
         verb: ledger::Verb,
     },
-    /// See what this program and this machine offer, and which device would compute.
     Doctor(doctor::Arguments),
 }
 
