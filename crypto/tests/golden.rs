@@ -12,7 +12,7 @@ use forecastle_crypto::{
     identity::{MerchantId, Signature},
     ledger::{
         audit::{Rule, audit},
-        entry::{ENTRY_BYTES_MAX, Entry, RoundClosed},
+        entry::{Charge, ENTRY_BYTES_MAX, Entry, RoundClosed, Sampler},
         merkle::MerkleTree,
     },
 };
@@ -126,4 +126,48 @@ fn the_largest_round_there_can_be_fits_an_entry() {
     let bytes = Entry::RoundClosed(largest.clone()).to_bytes();
     assert!(bytes.len() <= ENTRY_BYTES_MAX, "{}", bytes.len());
     assert_eq!(Entry::from_bytes(&bytes).unwrap(), Entry::RoundClosed(largest));
+}
+
+/// A charge leaves the merchant with every round. Each of its fields is the plan's, the round's or the software's, but the
+/// digest, which is of masked bytes. A field that is added stops this from compiling until somebody has said the same of it.
+#[test]
+fn a_charge_says_these_things_and_no_others() {
+    let log = entries(LOG);
+    let Entry::Charge(signed) = &log[5] else { panic!("{:?}", log[5]) };
+    let Charge {
+        // Who, and which round.
+        merchant: _,
+        run: _,
+        round: _,
+        sid: _,
+        // Of the plan.
+        plan_sha256: _,
+        unit: _,
+        relation: _,
+        bounds: _,
+        period_start: _,
+        period_end: _,
+        noise: _,
+        event: _,
+        clip: _,
+        units_per_clip: _,
+        noise_multiplier: _,
+        variance_local: _,
+        survivors_min: _,
+        colluders_assumed: _,
+        sampling_rate: _,
+        sampler: Sampler::Poisson,
+        dimension: _,
+        delta: _,
+        epsilon_cap: _,
+        // How many charges this merchant made before, which the log shows anyway.
+        charged_before: _,
+        // Of the software and the clock.
+        noise_source: _,
+        software: _,
+        at_ms: _,
+        // Of what is sent, masked.
+        masked_sha256,
+    } = &signed.charge;
+    assert_eq!(masked_sha256.0.len(), 32);
 }

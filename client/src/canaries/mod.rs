@@ -29,7 +29,7 @@ mod shop;
 
 use forecastle_crypto::{
     dp::{
-        canaries::{CanaryRun, Look, VERSION, lower_bound},
+        canaries::{CONFIDENCE_MAX, CONFIDENCE_MIN, CanaryRun, Look, VERSION, lower_bound},
         noise::{NoiseError, NoiseSampler, NoiseSource},
         plan::{PlanError, PrivacyPlan},
         release::{Kind, Release, ReleaseError},
@@ -39,9 +39,13 @@ use forecastle_crypto::{
     quantize::{GridError, QuantizeError, ResidueSum},
 };
 
-use self::{recovery::Recovery, shop::Shop};
+use self::{
+    recovery::Recovery,
+    shop::{Rows, Shop},
+};
 use crate::{
     data::{
+        order::Catalogue,
         prepare::{self, PrepareError, SeriesChoice, Tables},
         pseudonym::ContributionKey,
         series::{Series, SeriesKey},
@@ -57,8 +61,8 @@ use crate::{
 
 /// The fewest canaries of a run: fewer refute next to nothing.
 pub const CANARIES_MIN: usize = 16;
-/// The most: the regression keeps a number for each pair.
-pub const CANARIES_MAX: usize = 4_000;
+/// The most: candidates, their lines and their gradients are held in memory.
+pub const CANARIES_MAX: usize = 1_000;
 /// Shares of the canaries that are guessed about, the surest first; fixed beforehand.
 const GUESSED: [f64; 3] = [0.75, 0.5, 0.25];
 /// How many series' worth a merchant's sum may reach in a run.
@@ -194,8 +198,8 @@ impl<'a> CanaryAudit<'a> {
         if !(CANARIES_MIN..=CANARIES_MAX).contains(&request.canaries) {
             return refuse("canaries", format!("there must be {CANARIES_MIN} to {CANARIES_MAX}"));
         }
-        if !(request.confidence > 0.0 && request.confidence < 1.0) {
-            return refuse("confidence", "must lie between 0 and 1; 0.95 is usual".into());
+        if !(CONFIDENCE_MIN..=CONFIDENCE_MAX).contains(&request.confidence) {
+            return refuse("confidence", format!("must lie in {CONFIDENCE_MIN}..={CONFIDENCE_MAX}; 0.95 is usual"));
         }
         if !(request.epsilon > 0.0 && request.epsilon.is_finite()) {
             return refuse("epsilon", "must be a positive number; 1 tests the software well".into());
@@ -238,17 +242,26 @@ impl<'a> CanaryAudit<'a> {
     ) -> Result<CanaryRun, CanaryAuditError> {
         let key = own.map_or_else(ContributionKey::ephemeral, |tables| Some(tables.key.clone()));
         let key = key.ok_or(EntropyError)?;
+        // Of the merchant's tables the canaries' series need what is everybody's: the holidays.
+        let holidays = own.map(|tables| tables.catalogue.holidays.clone()).unwrap_or_default();
+        let catalogue = Catalogue { holidays, ..Catalogue::default() };
+        let bare = Tables { orders: &[], sales: &[], catalogue: &catalogue, key };
+        // Where a merchant has order lines, series are made from those alone.
+        let kind = match own.is_some_and(|tables| !tables.orders.is_empty()) {
+            true => Rows::OrderLines,
+            false => Rows::of(self.claimed.privacy.unit),
+        };
         let own_series = match own {
             Some(tables) => self.series(tables)?,
             None => Vec::new(),
         };
         let training = self.training_step();
-        let shop = self.choose(&key, &training)?;
+        let shop = self.choose(&bare, kind, &training)?;
         let mut coins = Sampling::from_system();
         let inside: Vec<bool> =
             (0..shop.len()).map(|_| Ok(coins.below(2)? == 1)).collect::<Result<_, EntropyError>>()?;
-        let trained = shop.among(own, &key, &inside, |tables| self.series(tables))?;
-        let known = self.known(&shop, &key, &own_series)?;
+        let trained = shop.among(own.unwrap_or(&bare), kind, &inside, |tables| self.series(tables))?;
+        let known = self.known(&shop, &bare, kind, &own_series)?;
         let directions = known.expected(&self.model, &training, training.rate * self.scale(), WINDOW_SAMPLES)?;
         let mut recovery = Recovery::new(directions, known.owners, shop.len(), training.rate);
         let mut step = MerchantStep::over(trained, &self.run);
@@ -288,8 +301,8 @@ impl<'a> CanaryAudit<'a> {
 
     /// Of the candidates those that are least like one another: each time the one of which most is left when what the chosen
     /// ones explain is taken off (Gram–Schmidt with pivoting). Made before any coin is tossed.
-    fn choose(&self, key: &ContributionKey, training: &PrivateStep) -> Result<Shop, CanaryAuditError> {
-        let known = self.known(&self.candidates, key, &[])?;
+    fn choose(&self, bare: &Tables<'_>, kind: Rows, training: &PrivateStep) -> Result<Shop, CanaryAuditError> {
+        let known = self.known(&self.candidates, bare, kind, &[])?;
         let directions = known.expected(&self.model, training, 1.0, 1)?;
         let mut left = vec![vec![0.0; self.model.federated_len()]; self.candidates.len()];
         for (direction, owner) in directions.iter().zip(&known.owners) {
@@ -318,8 +331,14 @@ impl<'a> CanaryAudit<'a> {
     }
 
     /// What is known beforehand of the canaries of `shop` and of a merchant's own series.
-    fn known(&self, shop: &Shop, key: &ContributionKey, own: &[TrainingSeries]) -> Result<Known, CanaryAuditError> {
-        let canaries = shop.among(None, key, &vec![true; shop.len()], |tables| self.series(tables))?;
+    fn known(
+        &self,
+        shop: &Shop,
+        bare: &Tables<'_>,
+        kind: Rows,
+        own: &[TrainingSeries],
+    ) -> Result<Known, CanaryAuditError> {
+        let canaries = shop.among(bare, kind, &vec![true; shop.len()], |tables| self.series(tables))?;
         Known::new(shop, canaries, own)
     }
 
@@ -395,7 +414,8 @@ impl Known {
         Ok(Self { series, owners })
     }
 
-    /// What each series adds to a released vector on average, `[series][d]`.
+    /// What each series adds to a released vector on average, `[series][d]`; as in a round nothing, where its gradient is
+    /// not finite.
     fn expected(
         &self,
         model: &Model,
@@ -407,8 +427,14 @@ impl Known {
         let mut windows = Sampling::from_system();
         let mut directions = vec![vec![0.0; model.federated_len()]; self.series.len()];
         for _ in 0..samples {
-            let (_, units) = all.draw(model.shape(), &self.series, &mut windows)?;
-            for (direction, gradient) in directions.iter_mut().zip(clipped_gradients(model, &units, step.clip)?) {
+            let (_, mut units) = all.draw(model.shape(), &self.series, &mut windows)?;
+            let gradients = loop {
+                match clipped_gradients(model, &units, step.clip) {
+                    Err(GradientError::NotFinite { unit, .. }) => units[unit].clear(),
+                    other => break other?,
+                }
+            };
+            for (direction, gradient) in directions.iter_mut().zip(gradients) {
                 direction.iter_mut().zip(gradient).for_each(|(sum, x)| *sum += scale * x / samples as f64);
             }
         }

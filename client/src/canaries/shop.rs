@@ -25,17 +25,19 @@ use super::CanaryAuditError;
 use crate::{
     data::{
         order::{
-            Catalogue, CustomerPseudonym, LineStatus, OrderLine, Period, Product, ProductDay, SalesRow, plus_days,
+            CustomerPseudonym, LineStatus, OrderLine, Period, Product, ProductDay, SalesRow, monday_of, plus_days,
         },
         prepare::{self, Tables},
-        pseudonym::ContributionKey,
+        series::Frequency,
     },
     model::ModelConfig,
     train::merchant::past_min,
 };
 
-/// Products that a canary customer buys beyond the plan's L.
+/// Products that a canary customer buys beyond the plan's L, at most …
 const PRODUCTS_BEYOND: usize = 250;
+/// … and products of all candidates together, at most: they are held in memory.
+const PRODUCTS_MAX: usize = 40_000;
 /// Lines of a canary customer in one product, at least and at most.
 const LINES: (usize, usize) = (4, 12);
 /// The largest mark-down, as the exponent of a power of e; what a network sees of it is a tenth.
@@ -45,19 +47,36 @@ const LIST_PRICE: f64 = 10.0;
 /// How far ahead canaries' products are announced, in days.
 const YEARS_AHEAD_DAYS: i64 = 3_650;
 
+/// What canaries are written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Lines of orders.
+    OrderLines,
+    /// Totals a step.
+    Totals,
+}
+
+impl Rows {
+    /// For a merchant without data.
+    pub(super) fn of(unit: PrivacyUnit) -> Self {
+        if unit == PrivacyUnit::Customer { Self::OrderLines } else { Self::Totals }
+    }
+}
+
 /// All canaries of a run.
 #[derive(Clone)]
 pub(super) struct Shop {
-    unit: PrivacyUnit,
     period: Period,
     canaries: Vec<Canary>,
-    products: BTreeMap<String, Product>,
-    calendar: BTreeMap<String, BTreeMap<Date, ProductDay>>,
 }
 
 #[derive(Clone)]
 struct Canary {
     number: usize,
+    /// Names of what it buys.
+    products: Vec<String>,
+    /// What the merchant sets for each of them.
+    days: BTreeMap<Date, ProductDay>,
     lines: Vec<OrderLine>,
     rows: Vec<SalesRow>,
 }
@@ -73,24 +92,25 @@ impl Shop {
         if steps < 2 {
             return Err(CanaryAuditError::TooShort(format!("{}..{}", period.start(), period.end())));
         }
-        let day = |at: usize| plus_days(period.end(), -((steps - 1 - at) as i64 * step));
-        let canaries: Vec<Canary> = (0..count)
-            .map(|number| match plan.privacy.unit {
-                PrivacyUnit::Customer => customer(number, plan, steps, shape.horizon.min(steps - 1), &day),
-                PrivacyUnit::Series | PrivacyUnit::Merchant => series(number, steps, &day),
+        // Weeks are whole ones from Monday: what lies in a cut-off week belongs to no step.
+        let last = match config.frequency {
+            Frequency::Daily => period.end(),
+            Frequency::Weekly => plus_days(monday_of(plus_days(period.end(), 1)), -1),
+        };
+        let day = |at: usize| plus_days(last, -((steps - 1 - at) as i64 * step));
+        let most = (PRODUCTS_MAX / count.max(1)).clamp(2, plan.bounds.series.max(1) as usize + PRODUCTS_BEYOND);
+        let canaries = (0..count)
+            .map(|number| {
+                let days = authored(number, period, steps as i64 * step);
+                match plan.privacy.unit {
+                    PrivacyUnit::Customer => {
+                        customer(number, plan, most, steps, shape.horizon.min(steps - 1), &day, days)
+                    }
+                    PrivacyUnit::Series | PrivacyUnit::Merchant => series(number, steps, &day, days),
+                }
             })
             .collect();
-        let (mut products, mut calendar) = (BTreeMap::new(), BTreeMap::new());
-        for canary in &canaries {
-            let number = canary.number;
-            let days = authored(number, period, steps as i64 * step);
-            for line in &canary.lines {
-                let id = &line.product;
-                calendar.entry(id.clone()).or_insert_with(|| days.clone());
-                products.entry(id.clone()).or_insert_with(|| product(number, id.clone(), period));
-            }
-        }
-        Ok(Self { unit: plan.privacy.unit, period, canaries, products, calendar })
+        Ok(Self { period, canaries })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -114,28 +134,28 @@ impl Shop {
         Self { canaries, ..self.clone() }
     }
 
-    /// Calls `read` with a merchant's tables among which the canaries stand for whom `inside` says so.
+    /// Calls `read` with a merchant's tables among which those canaries stand, as rows of `kind`, for which `inside` says so.
     pub(super) fn among<T>(
         &self,
-        own: Option<&Tables<'_>>,
-        key: &ContributionKey,
+        own: &Tables<'_>,
+        kind: Rows,
         inside: &[bool],
         read: impl FnOnce(&Tables<'_>) -> T,
     ) -> T {
-        let nothing = Catalogue::default();
-        let mut catalogue = own.map_or(&nothing, |own| own.catalogue).clone();
-        let (mut orders, mut sales) =
-            own.map_or((Vec::new(), Vec::new()), |own| (own.orders.to_vec(), own.sales.to_vec()));
+        let mut catalogue = own.catalogue.clone();
+        let (mut orders, mut sales) = (own.orders.to_vec(), own.sales.to_vec());
         let present = self.canaries.iter().zip(inside).filter(|(_, inside)| **inside).map(|(canary, _)| canary);
-        // Where a merchant has order lines, series are made from those alone.
-        catalogue.products.extend(self.products.clone());
-        catalogue.calendar.extend(self.calendar.clone());
-        if self.unit == PrivacyUnit::Series && orders.is_empty() {
-            sales.extend(present.flat_map(|canary| canary.rows.iter().cloned()));
-        } else {
-            orders.extend(present.flat_map(|canary| canary.lines.iter().cloned()));
+        for canary in &self.canaries {
+            for id in &canary.products {
+                catalogue.products.insert(id.clone(), product(canary.number, id.clone(), self.period));
+                catalogue.calendar.insert(id.clone(), canary.days.clone());
+            }
         }
-        read(&Tables { orders: &orders, sales: &sales, catalogue: &catalogue, key: key.clone() })
+        match kind {
+            Rows::OrderLines => orders.extend(present.flat_map(|canary| canary.lines.iter().cloned())),
+            Rows::Totals => sales.extend(present.flat_map(|canary| canary.rows.iter().cloned())),
+        }
+        read(&Tables { orders: &orders, sales: &sales, catalogue: &catalogue, key: own.key.clone() })
     }
 }
 
@@ -173,39 +193,45 @@ fn authored(canary: usize, period: Period, days: i64) -> BTreeMap<Date, ProductD
 }
 
 /// A customer of more products, lines and units than the plan keeps; the same in each of its products.
-fn customer(number: usize, plan: &PrivacyPlan, steps: usize, horizon: usize, day: &dyn Fn(usize) -> Date) -> Canary {
+fn customer(
+    number: usize,
+    plan: &PrivacyPlan,
+    products: usize,
+    steps: usize,
+    horizon: usize,
+    day: &dyn Fn(usize) -> Date,
+    days: BTreeMap<Date, ProductDay>,
+) -> Canary {
     let mut rng = rng(number, 0);
     let bounds = plan.bounds;
-    let most = bounds.series.max(1) as usize;
-    let lines_each = (2 * bounds.order_lines as usize / most).clamp(LINES.0, LINES.1);
+    let lines_each = (2 * bounds.order_lines as usize / bounds.series.max(1) as usize).clamp(LINES.0, LINES.1);
+    // The first day gives the longest past; every other line is a surprise in its future.
     let pattern: Vec<(usize, f64)> = (0..lines_each)
-        .map(|line| {
-            // One line a customer's product on the first day gives the longest past; the others are surprises in its future.
-            match line % 2 {
-                0 => (0, 1.0),
-                _ => (rng.random_range(steps - horizon..steps), rng.random_range(2.0..12.0_f64).ceil()),
-            }
+        .map(|line| match line % 2 {
+            0 => (0, 1.0),
+            _ => (rng.random_range(steps - horizon..steps), rng.random_range(2.0..12.0_f64).ceil()),
         })
         .collect();
     let mut pseudonym = [0; 16];
     pseudonym[..6].copy_from_slice(b"canary");
     pseudonym[8..].copy_from_slice(&(number as u64).to_le_bytes());
-    let mut lines = Vec::new();
-    for product in 0..most + PRODUCTS_BEYOND {
+    let products: Vec<String> = (0..products).map(|product| name(number, product)).collect();
+    let mut lines = Vec::with_capacity(products.len() * pattern.len());
+    for product in &products {
         for &(at, quantity) in &pattern {
             let customer = Some(CustomerPseudonym(pseudonym));
             let order = format!("canary-{number}");
-            lines.push(sold(order, lines.len(), customer, name(number, product), day(at), quantity));
+            lines.push(sold(order, lines.len(), customer, product.clone(), day(at), quantity));
         }
     }
-    Canary { number, lines, rows: Vec::new() }
+    Canary { number, products, days, lines, rows: Vec::new() }
 }
 
 /// A series of totals that jump, as order lines and as rows of a table of totals.
-fn series(number: usize, steps: usize, day: &dyn Fn(usize) -> Date) -> Canary {
+fn series(number: usize, steps: usize, day: &dyn Fn(usize) -> Date, days: BTreeMap<Date, ProductDay>) -> Canary {
     let mut rng = rng(number, 0);
     let level: f64 = rng.random_range(2.0..40.0);
-    let mut canary = Canary { number, lines: Vec::new(), rows: Vec::new() };
+    let mut canary = Canary { number, products: vec![name(number, 0)], days, lines: Vec::new(), rows: Vec::new() };
     for at in 0..steps {
         let jump = if rng.random::<f64>() < 0.2 { rng.random_range(2.0..8.0) } else { rng.random_range(0.1..1.5) };
         let value = (level * jump).ceil();

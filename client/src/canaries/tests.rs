@@ -123,7 +123,9 @@ fn orders(plan: &PrivacyPlan) -> Vec<OrderLine> {
 #[test]
 fn canaries_are_found_beside_real_series_too_and_the_result_says_that_there_were_some() {
     let plan = plan(PrivacyUnit::Customer);
-    let (orders, catalogue) = (orders(&plan), Catalogue::default());
+    let period = prepare::period_of(&plan).unwrap();
+    let holidays = (0..20).map(|week| (plus_days(period.end(), -7 * week - 2), "market day".to_owned())).collect();
+    let (orders, catalogue) = (orders(&plan), Catalogue { holidays, ..Catalogue::default() });
     let key = ContributionKey::ephemeral().unwrap();
     let own = Tables { orders: &orders, sales: &[], catalogue: &catalogue, key };
     let run = result(&honest(&plan), Some(&own));

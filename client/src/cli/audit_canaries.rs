@@ -99,7 +99,8 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     let result = audit.run(own.as_ref(), software, now_ms(), &mut |_| bar.inc(1));
     bar.finish_and_clear();
     let run = result?;
-    durable::write(&arguments.out, &serde_json::to_vec_pretty(&run)?, Access::Ordinary)?;
+    let access = if arguments.own_data { Access::Secret } else { Access::Ordinary };
+    durable::write(&arguments.out, &serde_json::to_vec_pretty(&run)?, access)?;
     match format {
         Format::Json => print_json(&json!({ "file": arguments.out, "refuted": run.refutes(), "result": run }))?,
         Format::Text => describe(&run, &arguments.out),

@@ -53,9 +53,8 @@ pub enum GradientError {
 pub fn clipped_gradient_sum(model: &Model, units: &[Vec<Window>], clip: f64) -> Result<Vec<f64>, GradientError> {
     let mut sum = vec![0.0; model.federated_len()];
     each_clipped(model, units, clip, |gradient| {
-        for (total, g) in sum.iter_mut().zip(gradient) {
-            *total += g;
-        }
+        add(&mut sum, &gradient?);
+        Ok(())
     })?;
     Ok(sum)
 }
@@ -64,17 +63,23 @@ pub fn clipped_gradient_sum(model: &Model, units: &[Vec<Window>], clip: f64) -> 
 ///
 /// For what leaves: a merchant that fell silent because of one series would say something about its data, and at weights
 /// that carry noise any series may leave the numbers. A unit still contributes a vector of norm at most C that depends on
-/// that unit and the model alone. Empties the units at fault.
+/// that unit and the model alone, and costs the same time.
 ///
 /// # Errors
 /// [`GradientError`] for a clipping norm or a window that does not fit.
-pub fn finite_gradient_sum(model: &Model, units: &mut [Vec<Window>], clip: f64) -> Result<Vec<f64>, GradientError> {
-    loop {
-        match clipped_gradient_sum(model, units, clip) {
-            Err(GradientError::NotFinite { unit, .. }) => units[unit].clear(),
-            other => return other,
+pub fn finite_gradient_sum(model: &Model, units: &[Vec<Window>], clip: f64) -> Result<Vec<f64>, GradientError> {
+    let mut sum = vec![0.0; model.federated_len()];
+    each_clipped(model, units, clip, |gradient| {
+        if let Ok(gradient) = gradient {
+            add(&mut sum, &gradient);
         }
-    }
+        Ok(())
+    })?;
+    Ok(sum)
+}
+
+fn add(sum: &mut [f64], gradient: &[f64]) {
+    sum.iter_mut().zip(gradient).for_each(|(total, g)| *total += g);
 }
 
 /// Clipped gradient of each unit, `[unit][federated_len]`: for a simulation that sums several merchants at once.
@@ -83,33 +88,34 @@ pub fn finite_gradient_sum(model: &Model, units: &mut [Vec<Window>], clip: f64) 
 /// [`GradientError`] names the unit at fault.
 pub fn clipped_gradients(model: &Model, units: &[Vec<Window>], clip: f64) -> Result<Vec<Vec<f64>>, GradientError> {
     let mut all = Vec::with_capacity(units.len());
-    each_clipped(model, units, clip, |gradient| all.push(gradient))?;
+    each_clipped(model, units, clip, |gradient| {
+        all.push(gradient?);
+        Ok(())
+    })?;
     Ok(all)
 }
 
+/// Hands every unit's clipped gradient to `take`, in order, or why there is none; what that returns ends the work.
 fn each_clipped(
     model: &Model,
     units: &[Vec<Window>],
     clip: f64,
-    mut take: impl FnMut(Vec<f64>),
+    mut take: impl FnMut(Result<Vec<f64>, GradientError>) -> Result<(), GradientError>,
 ) -> Result<(), GradientError> {
     if !(clip.is_finite() && clip > 0.0) {
         return Err(GradientError::Clip(clip));
     }
     let rows = units.iter().map(Vec::len).max().unwrap_or(0);
     if rows == 0 {
-        units.iter().for_each(|_| take(vec![0.0; model.federated_len()]));
-        return Ok(());
+        return units.iter().try_for_each(|_| take(Ok(vec![0.0; model.federated_len()])));
     }
     let units_per_pass = device::place().passes().units;
     for (pass, units) in units.chunks(units_per_pass).enumerate() {
         let first = pass * units_per_pass;
         for (offset, mut gradient) in raw_gradients(model, units, rows, first)?.into_iter().enumerate() {
-            clip::to_norm(&mut gradient, clip).map_err(|at| GradientError::NotFinite {
-                unit: first + offset,
-                parameter: federated_name(model, at),
-            })?;
-            take(gradient);
+            let clipped = clip::to_norm(&mut gradient, clip)
+                .map_err(|at| GradientError::NotFinite { unit: first + offset, parameter: federated_name(model, at) });
+            take(clipped.map(|()| gradient))?;
         }
     }
     Ok(())

@@ -111,6 +111,17 @@ fn changing_or_removing_a_unit_leaves_every_other_gradient_to_the_bit() {
 }
 
 #[test]
+fn removing_a_unit_leaves_those_that_move_to_another_pass_to_the_bit() {
+    let config = config();
+    let model = example::model(&config, 1);
+    let mut units = units(&config, device::place().passes().units + 8);
+    let mut expected = clipped_gradients(&model, &units, 0.2).unwrap();
+    units.remove(4);
+    expected.remove(4);
+    assert_eq!(clipped_gradients(&model, &units, 0.2).unwrap(), expected);
+}
+
+#[test]
 fn gradients_agree_with_finite_differences() {
     let config = config();
     let model = example::model(&config, 3);

@@ -84,10 +84,9 @@ impl PrivateStep {
         series: &[TrainingSeries],
         sampling: &mut Sampling,
     ) -> Result<(Vec<f64>, usize), PrivateStepError> {
-        let (sampled, mut units) = self.draw(model.shape(), series, sampling)?;
+        let (sampled, units) = self.draw(model.shape(), series, sampling)?;
         let present = units.iter().filter(|windows| !windows.is_empty()).count();
-        let sum =
-            finite_gradient_sum(model, &mut units, self.clip).map_err(|source| named(source, series, &sampled))?;
+        let sum = finite_gradient_sum(model, &units, self.clip).map_err(|source| named(source, series, &sampled))?;
         Ok((sum, present))
     }
 

@@ -4,7 +4,10 @@ mod support;
 
 use std::path::Path;
 
-use forecastle_crypto::dp::plan::PrivacyPlan;
+use forecastle_crypto::dp::{
+    canaries::{Look, lower_bound},
+    plan::PrivacyPlan,
+};
 use serde_json::Value;
 use support::{DIMENSION, PLAN, alter, audit, stderr, stdout, text, write_log};
 
@@ -139,13 +142,15 @@ fn findings_are_shown_and_decide_the_exit_code() {
     assert!(page.contains("no figure in this report should be relied on"));
 }
 
-const CANARIES: &str = r#"{"version": 1, "unit": "customer", "epsilon": 1.0, "delta": 1e-6, "epsilon_lower_bound": 0.3,
+const CANARIES: &str = r#"{"version": 1, "unit": "customer", "epsilon": 1.0, "delta": 1e-6, "epsilon_lower_bound": BOUND,
     "confidence": 0.95, "canaries": 1000, "looks": [{"guesses": 1000, "correct": 540}, {"guesses": 120, "correct": 83}],
     "rounds": 40, "noise_multiplier": 31.0, "plan_noise_multiplier": 14.0, "plan_sha256": "PLAN", "own_series": 0,
     "software": "forecastle 0.1.0", "at_ms": 1700000000000}"#;
 
-fn canaries() -> String {
-    CANARIES.replace("PLAN", &"0".repeat(64))
+fn canaries(plan: &str) -> String {
+    let looks = [Look { guesses: 1000, correct: 540 }, Look { guesses: 120, correct: 83 }];
+    let bound = lower_bound(1000, &looks, 1e-6, 0.95);
+    CANARIES.replace("PLAN", plan).replace("BOUND", &bound.to_string())
 }
 
 #[test]
@@ -158,15 +163,16 @@ fn canaries_are_printed_beside_the_claim() {
         std::fs::write(&file, canaries).expect("written");
         report(folder.path(), "report.html", &["--canaries", text(&file)])
     };
-    let page = page_with(canaries());
-    assert!(page.contains("The claim is not refuted") && page.contains("0.300"), "the bound is shown");
+    let another = "0".repeat(64);
+    let page = page_with(canaries(&another));
+    assert!(page.contains("The claim is not refuted") && page.contains("0.409"), "the bound is shown");
     assert!(page.contains("another plan") && page.contains("no real data beside them"));
-    let page = page_with(canaries().replace("\"epsilon\": 1.0", "\"epsilon\": 0.1"));
+    let page = page_with(canaries(&another).replace("\"epsilon\": 1.0", "\"epsilon\": 0.1"));
     assert!(page.contains("The claim is refuted"));
-    let page = page_with(CANARIES.replace("PLAN", &plan).replace("\"own_series\": 0", "\"own_series\": 84"));
+    let page = page_with(canaries(&plan).replace("\"own_series\": 0", "\"own_series\": 84"));
     assert!(page.contains("made from this log&#39;s plan") || page.contains("made from this log's plan"));
     assert!(page.contains("beside 84 real series") && page.contains("stays with the merchant"));
-    let page = page_with(canaries().replace("\"customer\"", "\"series\""));
+    let page = page_with(canaries(&another).replace("\"customer\"", "\"series\""));
     assert!(page.contains("do not stand for what this federation promises"));
 }
 
@@ -176,7 +182,7 @@ fn refusals_leave_the_old_file_alone() {
     let (log, out) = (folder.path().join("log"), folder.path().join("report.html"));
     std::fs::write(&out, "the old report").expect("written");
     let bad = folder.path().join("canaries.json");
-    std::fs::write(&bad, canaries().replace("0.95", "1.5")).expect("written");
+    std::fs::write(&bad, canaries(&"0".repeat(64)).replace("0.95", "1.5")).expect("written");
     let nowhere = folder.path().join("nowhere");
     let plain = folder.path().join("report");
     for (arguments, named) in [

@@ -14,8 +14,8 @@
 //! Several ways of guessing ([`Look`]s) fixed in advance share the error probability evenly (union bound), so the best
 //! of them may be reported.
 //!
-//! Invariant: a [`CanaryRun`] that was read is consistent in itself; its lower bound is not more than its own guesses
-//! show. A bound below a claim proves nothing; one above it refutes the claim, wrongly with probability at most one
+//! Invariant: a [`CanaryRun`] that was read is consistent in itself; its lower bound is what its own guesses show, no more
+//! and no less. A bound below a claim proves nothing; one above it refutes the claim, wrongly with probability at most one
 //! less the confidence.
 //!
 //! Left out on purpose: making canaries and guesses, which happens where training does; files and clocks.
@@ -27,12 +27,18 @@ use super::unit::PrivacyUnit;
 /// The version of the file.
 pub const VERSION: u16 = 1;
 /// The most canaries of one run: binomial tails are summed term by term.
-pub const CANARIES_MAX: u64 = 1_000_000;
+pub const CANARIES_MAX: u64 = 100_000;
+/// The least confidence of a bound. The greatest is [`CONFIDENCE_MAX`].
+pub const CONFIDENCE_MIN: f64 = 0.5;
+/// The greatest confidence of a bound: beyond it, rounding errors of the sums would count.
+pub const CONFIDENCE_MAX: f64 = 1.0 - 1e-7;
 /// The most ways of guessing of one run.
 pub const LOOKS_MAX: usize = 16;
 /// No ε beyond this is told apart: so many right guesses fit into no run.
 const EPSILON_MAX: f64 = 100.0;
-/// By how much a file's bound may exceed the recomputed one: it was printed and read again.
+/// Logarithm of a probability that adds nothing to a float near 10⁻⁸, however many follow.
+const NEGLIGIBLE: f64 = -100.0;
+/// By how much a file's bound may differ from the recomputed one: it was printed and read again.
 const TOLERANCE: f64 = 1e-6;
 
 /// One way of guessing, fixed before the coins were looked at.
@@ -59,7 +65,7 @@ pub struct CanaryRun {
     pub delta: f64,
     /// The largest ε that the guesses refute at this confidence; 0 where they refute none.
     pub epsilon_lower_bound: f64,
-    /// Confidence of the bound, above 0 and below 1.
+    /// Confidence of the bound, [`CONFIDENCE_MIN`] to [`CONFIDENCE_MAX`].
     pub confidence: f64,
     /// m: canaries, each in training by a fair coin.
     pub canaries: u64,
@@ -132,8 +138,11 @@ impl CanaryRun {
         if !(0.0..1.0).contains(&self.delta) {
             return fail("delta", format!("must be at least 0 and below 1, not {}", self.delta));
         }
-        if !(self.confidence > 0.0 && self.confidence < 1.0) {
-            return fail("confidence", format!("must lie between 0 and 1, not {}", self.confidence));
+        if !(CONFIDENCE_MIN..=CONFIDENCE_MAX).contains(&self.confidence) {
+            return fail(
+                "confidence",
+                format!("must lie in {CONFIDENCE_MIN}..={CONFIDENCE_MAX}, not {}", self.confidence),
+            );
         }
         for (field, sigma) in
             [("noise_multiplier", self.noise_multiplier), ("plan_noise_multiplier", self.plan_noise_multiplier)]
@@ -154,13 +163,11 @@ impl CanaryRun {
                 return fail("looks", why);
             }
         }
-        if !(self.epsilon_lower_bound.is_finite() && self.epsilon_lower_bound >= 0.0) {
-            return fail("epsilon_lower_bound", format!("must be zero or positive, not {}", self.epsilon_lower_bound));
-        }
         let shown = lower_bound(self.canaries, &self.looks, self.delta, self.confidence);
-        if self.epsilon_lower_bound > shown + TOLERANCE {
+        let as_shown = (self.epsilon_lower_bound - shown).abs() <= TOLERANCE;
+        if !as_shown {
             let why = format!(
-                "{} is more than these guesses show at {} confidence, which is {shown:.4}",
+                "{} is not what these guesses show at {} confidence, which is {shown:.7}",
                 self.epsilon_lower_bound, self.confidence
             );
             return fail("epsilon_lower_bound", why);
@@ -211,7 +218,7 @@ fn refuted(canaries: u64, look: Look, delta: f64, error: f64) -> f64 {
         return 0.0;
     }
     let (mut low, mut high) = (0.0, EPSILON_MAX);
-    while high - low > 1e-9 {
+    while high - low > 1e-8 {
         let middle = 0.5 * (low + high);
         if refutes(middle) { low = middle } else { high = middle }
     }
@@ -225,19 +232,15 @@ fn refuted(canaries: u64, look: Look, delta: f64, error: f64) -> f64 {
 pub fn chance(canaries: u64, look: Look, epsilon: f64, delta: f64) -> f64 {
     let Look { guesses, correct } = look;
     assert!(correct <= guesses && guesses <= canaries, "as many guesses as canaries at most, and of them some right");
-    let mut reached = 0.0;
+    if correct == 0 {
+        return 1.0;
+    }
+    // From one right guess too few downwards: mass within reach of a shift by i, over the price i of that shift.
+    let (mut reached, mut within, mut dearest) = (0.0_f64, 0.0_f64, 0.0_f64);
     each_mass(guesses, epsilon, |right, mass| {
         if right >= correct {
             reached += mass;
-        }
-    });
-    if delta == 0.0 {
-        return reached.min(1.0);
-    }
-    // From one right guess too few downwards: mass within reach of a shift by i, over the price i of that shift.
-    let (mut within, mut dearest) = (0.0_f64, 0.0_f64);
-    each_mass(guesses, epsilon, |right, mass| {
-        if right < correct {
+        } else {
             within += mass;
             dearest = dearest.max(within / (correct - right) as f64);
         }
@@ -245,15 +248,19 @@ pub fn chance(canaries: u64, look: Look, epsilon: f64, delta: f64) -> f64 {
     (reached + 2.0 * canaries as f64 * delta * dearest).min(1.0)
 }
 
-/// The probabilities of Bin(n, e^ε/(1 + e^ε)), from n right ones down to none.
+/// The probabilities of Bin(n, e^ε/(1 + e^ε)), from n right ones downwards, to where hardly any is left.
 fn each_mass(n: u64, epsilon: f64, mut take: impl FnMut(u64, f64)) {
     // ln p and ln(1 − p), neither rounded to 0 too early.
     let ln_p = -(-epsilon).exp().ln_1p();
     let ln_q = ln_p - epsilon;
     // Neighbouring terms have the ratio i/(n − i + 1)·(1 − p)/p; C(n, n) = 1.
     let mut ln_mass = n as f64 * ln_p;
+    let mean = n as f64 * ln_p.exp();
     for right in (0..=n).rev() {
         take(right, ln_mass.exp());
+        if ln_mass < NEGLIGIBLE && (right as f64) < mean {
+            break;
+        }
         if right > 0 {
             ln_mass += (right as f64).ln() - ((n - right + 1) as f64).ln() + ln_q - ln_p;
         }

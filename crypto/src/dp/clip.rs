@@ -27,7 +27,7 @@ pub fn to_norm(vector: &mut [f64], clip: f64) -> Result<(), usize> {
 /// The point of the ball of `radius` around zero that lies nearest to `vector`: itself where it lies inside.
 ///
 /// Projections onto convex sets bring no two points further apart. So a sum may be projected after its summands were
-/// clipped, and what one of them changes is still at most what it changed before; unlike with [`to_norm`] the result
+/// clipped, and adding j of them to what is there still moves it by at most j times their norm; unlike with [`to_norm`] the result
 /// is continuous, and may be longer than `radius` by rounding errors. A vector that is not finite stays as it is.
 ///
 /// # Panics

@@ -43,6 +43,13 @@
 //!    are attained at once by aᵢ = e, bᵢ = −e for one unit vector e. There the problem is one-dimensional and the
 //!    subsets of equal size coincide, which is (P\*, Q\*). ∎
 //!
+//! *Projected and rounded sums.* What is really released is a function of the sum, plus noise: its nearest point in a
+//! ball ([`release`]), rounded to a grid ([`crate::quantize`]). Then the unchanged sum u does more than shift. Put a′_J =
+//! f(u + a_J) − f(u) for a_J, and likewise b′_J: after conditioning on u, both outputs are shifted by f(u), and steps 2 to 4
+//! use nothing of a_J but its norm, at most |J|, and a_∅ = 0. Projection onto a convex set brings no two points
+//! further apart, so ‖a′_J‖ ≤ |J| still; rounding adds at most √d units where J is not empty, which
+//! [`crate::quantize`] pays for.
+//!
 //! So aligned and opposed gradients are the worst case, no index is revealed beyond what the sum reveals, and nothing
 //! is assumed about the dimension. (Compare the group-privacy bounds of Schuchardt, Stoian, Kosmala, Günnemann 2024,
 //! "Unified mechanism-specific amplification by subsampling and group privacy amplification".) It is tight: some data
@@ -58,7 +65,8 @@
 //!
 //! *Assumed, not proven here:* that sampling is really Poisson with the stated q, fixed in advance and independent
 //! between series and steps; that each sampled series is clipped once as a whole; that noise is Gaussian with at
-//! least the stated σ (what integer noise and rounding cost is added by [`crate::quantize`]'s sensitivity); that
+//! least the stated σ (what rounding costs is added by [`crate::quantize`]'s sensitivity, what whole numbers cost by
+//! [`integer`]); that
 //! floating-point errors of the FFT obey the standard bound quoted in `convolution`, and that `exp`, `ln` and `erfc`
 //! are good to a few units in the last place.
 

@@ -9,9 +9,10 @@
 //! sensitivity is [`crate::quantize`]'s and the customer step's ([`super`], "What is proven").
 //!
 //! Before that it is projected onto the ball of radius (most series of a merchant)·C, so that no merchant's integers
-//! wrap around, however many series it has. A projection brings no two points further apart, so what a series or a
-//! customer changes stays bounded as it was. Choosing *which* series may take part would not do: removing one of them
-//! would let another in.
+//! wrap around, however many series it has. Counted from the projected sum of what both data sets share, j sampled
+//! series still move it by at most j·C, because a projection brings no two points further apart, and that is all the
+//! argument asks for ([`super`], "Projected and rounded sums"). Choosing *which* series may take part would not do:
+//! removing one of them would let another in.
 //!
 //! # Noised local steps (customer and series units)
 //! Each local step's sum of clipped gradients goes onto a grid of its own and gets the *whole* noise σC

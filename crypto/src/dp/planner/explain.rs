@@ -89,7 +89,7 @@ pub(super) fn choices(request: &Request, plan: &PrivacyPlan, signal: f64) -> Res
                 rounds.cohort_max,
                 match plan.local {
                     Some(_) => String::new(),
-                    None => format!(" with {} series each", step.series_per_merchant_max),
+                    None => format!(", each with a sum as long as {} series can make it", step.series_per_merchant_max),
                 }
             ),
         ),
