@@ -311,7 +311,17 @@ impl<'a> CanaryAudit<'a> {
             }
         }
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-        let mut open: Vec<usize> = (0..left.len()).collect();
+        // A series of several windows adds something else in every round: without need it is not taken.
+        let mut steady = vec![true; left.len()];
+        for (one, owner) in known.series.iter().zip(&known.owners) {
+            if let Some(owner) = *owner {
+                steady[owner] &= one.cuts.len() == 1;
+            }
+        }
+        let mut open: Vec<usize> = (0..left.len()).filter(|&at| steady[at]).collect();
+        if open.len() < self.canaries {
+            open = (0..left.len()).collect();
+        }
         let mut chosen = Vec::with_capacity(self.canaries);
         while chosen.len() < self.canaries {
             let lengths = open.iter().map(|&at| dot(&left[at], &left[at]));
