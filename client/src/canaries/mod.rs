@@ -24,6 +24,7 @@
 //! Left out on purpose: canaries in real rounds. They would spoil the federation's model by as much as the clip allows,
 //! and tell everybody's run from a rehearsed one no better.
 
+mod known;
 mod recovery;
 mod shop;
 
@@ -40,6 +41,7 @@ use forecastle_crypto::{
 };
 
 use self::{
+    known::Known,
     recovery::Recovery,
     shop::{Rows, Shop},
 };
@@ -54,7 +56,6 @@ use crate::{
     round::driver::LocalStep,
     train::{
         EntropyError, GradientError, PrivateStep, PrivateStepError, RoundTraining, Sampling, TrainingSeries,
-        clipped_gradients,
         merchant::{MerchantStep, training_series},
     },
 };
@@ -299,45 +300,11 @@ impl<'a> CanaryAudit<'a> {
         })
     }
 
-    /// Of the candidates those that are least like one another: each time the one of which most is left when what the chosen
-    /// ones explain is taken off (Gram–Schmidt with pivoting). Made before any coin is tossed.
+    /// Of the candidates those that are least like one another. Made before any coin is tossed.
     fn choose(&self, bare: &Tables<'_>, kind: Rows, training: &PrivateStep) -> Result<Shop, CanaryAuditError> {
         let known = self.known(&self.candidates, bare, kind, &[])?;
         let directions = known.expected(&self.model, training, 1.0, 1)?;
-        let mut left = vec![vec![0.0; self.model.federated_len()]; self.candidates.len()];
-        for (direction, owner) in directions.iter().zip(&known.owners) {
-            if let Some(owner) = *owner {
-                left[owner].iter_mut().zip(direction).for_each(|(sum, x)| *sum += x);
-            }
-        }
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-        // A series of several windows adds something else in every round: without need it is not taken.
-        let mut steady = vec![true; left.len()];
-        for (one, owner) in known.series.iter().zip(&known.owners) {
-            if let Some(owner) = *owner {
-                steady[owner] &= one.cuts.len() == 1;
-            }
-        }
-        let mut open: Vec<usize> = (0..left.len()).filter(|&at| steady[at]).collect();
-        if open.len() < self.canaries {
-            open = (0..left.len()).collect();
-        }
-        let mut chosen = Vec::with_capacity(self.canaries);
-        while chosen.len() < self.canaries {
-            let lengths = open.iter().map(|&at| dot(&left[at], &left[at]));
-            let Some((place, _)) = lengths.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)) else { break };
-            let next = open.swap_remove(place);
-            chosen.push(next);
-            let axis = left[next].clone();
-            let length = dot(&axis, &axis);
-            if length > 0.0 {
-                for &at in &open {
-                    let share = dot(&left[at], &axis) / length;
-                    left[at].iter_mut().zip(&axis).for_each(|(x, a)| *x -= share * a);
-                }
-            }
-        }
-        Ok(self.candidates.only(&chosen))
+        Ok(self.candidates.only(&known.least_alike(&directions, self.candidates.len(), self.canaries)))
     }
 
     /// What is known beforehand of the canaries of `shop` and of a merchant's own series.
@@ -399,56 +366,6 @@ impl<'a> CanaryAudit<'a> {
             Err(error) => return Err(error.into()),
         };
         Ok(training_series(series, config))
-    }
-}
-
-/// What the guesser knows.
-struct Known {
-    /// Series of all canaries and of the merchant, as they would be trained on.
-    series: Vec<TrainingSeries>,
-    /// Which canary's each is; of no canary's it is known to be inside.
-    owners: Vec<Option<usize>>,
-}
-
-impl Known {
-    fn new(shop: &Shop, canaries: Vec<TrainingSeries>, own: &[TrainingSeries]) -> Result<Self, CanaryAuditError> {
-        let canaries =
-            canaries.into_iter().filter_map(|one| shop.owner(&one.series.id).map(|owner| (one, Some(owner))));
-        let usable = |one: &TrainingSeries| !one.cuts.is_empty();
-        let (mut series, mut owners): (Vec<_>, Vec<_>) = canaries.filter(|(one, _)| usable(one)).unzip();
-        if series.is_empty() {
-            return Err(CanaryAuditError::TooShort(shop.period()));
-        }
-        series.extend(own.iter().filter(|one| usable(one)).cloned());
-        owners.resize(series.len(), None);
-        Ok(Self { series, owners })
-    }
-
-    /// What each series adds to a released vector on average, `[series][d]`; as in a round nothing, where its gradient is
-    /// not finite.
-    fn expected(
-        &self,
-        model: &Model,
-        step: &PrivateStep,
-        scale: f64,
-        samples: usize,
-    ) -> Result<Vec<Vec<f64>>, CanaryAuditError> {
-        let all = PrivateStep { rate: 1.0, ..*step };
-        let mut windows = Sampling::from_system();
-        let mut directions = vec![vec![0.0; model.federated_len()]; self.series.len()];
-        for _ in 0..samples {
-            let (_, mut units) = all.draw(model.shape(), &self.series, &mut windows)?;
-            let gradients = loop {
-                match clipped_gradients(model, &units, step.clip) {
-                    Err(GradientError::NotFinite { unit, .. }) => units[unit].clear(),
-                    other => break other?,
-                }
-            };
-            for (direction, gradient) in directions.iter_mut().zip(gradients) {
-                direction.iter_mut().zip(gradient).for_each(|(sum, x)| *sum += scale * x / samples as f64);
-            }
-        }
-        Ok(directions)
     }
 }
 
