@@ -1,6 +1,6 @@
 //! A merchant without a client: real participants of `forecastle_crypto` over real mutual TLS, no training.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use forecastle_crypto::{
     dp::{event::DpEvent, noise::ExactSampler, plan::PrivacyPlan},
@@ -194,9 +194,9 @@ impl Merchant {
         let state = AdvertisingKeys::new(self.name.clone(), Arc::clone(&self.identity), secret);
         let (state, message) = state.accept(offer.clone()).unwrap().share_keys(&mut SystemEntropy::new()).unwrap();
         let message = ParticipantMessage { sid: sid(offer), message: message.encode() };
-        self.rounds().share_keys(message.clone()).await?;
+        again(|| async { self.rounds().share_keys(message.clone()).await }).await?;
         // The same again changes nothing.
-        self.rounds().share_keys(message).await?;
+        again(|| async { self.rounds().share_keys(message.clone()).await }).await?;
         Ok(state)
     }
 
@@ -307,8 +307,8 @@ impl Merchant {
         };
         let (state, signature) = confirming.confirm(survivors).unwrap();
         let message = ParticipantMessage { sid: sid(offer), message: signature.encode() };
-        self.rounds().confirm(message.clone()).await?;
-        self.rounds().confirm(message).await?;
+        again(|| async { self.rounds().confirm(message.clone()).await }).await?;
+        again(|| async { self.rounds().confirm(message.clone()).await }).await?;
         Ok(Ok(state))
     }
 
@@ -321,8 +321,8 @@ impl Merchant {
         let answered = state.unmask(&request).unwrap();
         let message = answered.answer(&request).unwrap().encode();
         let message = ParticipantMessage { sid: sid(offer), message };
-        self.rounds().unmask(message.clone()).await?;
-        self.rounds().unmask(message).await?;
+        again(|| async { self.rounds().unmask(message.clone()).await }).await?;
+        again(|| async { self.rounds().unmask(message.clone()).await }).await?;
         Ok(Ok(()))
     }
 
@@ -376,6 +376,18 @@ impl Merchant {
             return Ok((Seen::Ended(reason), masked.residues));
         }
         Ok((self.outcome(&offer).await?, masked.residues))
+    }
+}
+
+/// Sends, and again where the server is just closing a phase, as it asks for.
+async fn again<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(send: impl Fn() -> F) -> Result<T, Status> {
+    loop {
+        match send().await {
+            Err(status) if status.message().contains("closing a phase") => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            other => return Ok(other?.into_inner()),
+        }
     }
 }
 
