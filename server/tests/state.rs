@@ -148,12 +148,13 @@ async fn a_database_restored_from_an_older_copy_is_refused() {
     federation.merchants(1).await;
     let directory = federation.stop().await;
     let state = directory.path().join("state");
+    assert!(database_closed(&state).await);
     let old = fs::read(state.join("state.sqlite")).unwrap();
     // One more entry, then the old database comes back.
     let server = Server::open(&state).await.unwrap();
     server.revoke_merchant(&"shop-0".parse().unwrap()).await.unwrap();
     drop(server);
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(database_closed(&state).await);
     fs::write(state.join("state.sqlite"), old).unwrap();
     let _ = fs::remove_file(state.join("state.sqlite-wal"));
     let _ = fs::remove_file(state.join("state.sqlite-shm"));

@@ -17,6 +17,18 @@ use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
 
 use super::{PATIENCE, merchant::Merchant, model};
 
+/// Waits until the last connection is closed, for ten seconds at most: it then writes its journal into the database and
+/// removes it. A file that is replaced before that is written into afterwards.
+pub async fn database_closed(state: &Path) -> bool {
+    for _ in 0..1_000 {
+        if !state.join("state.sqlite-wal").exists() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
 /// A serving federation.
 pub struct Federation {
     pub directory: tempfile::TempDir,
@@ -87,8 +99,8 @@ impl Federation {
         let address = self.address;
         let directory = self.kill().await;
         // Tasks of the dead process may write for a moment.
-        tokio::time::sleep(Duration::from_millis(200)).await;
         let state = directory.path().join("state");
+        database_closed(&state).await;
         fs::remove_dir_all(&state).unwrap();
         copy_folder(copy, &state);
         for _ in 0..100 {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use forecastle_proto::model::{ModelManifest, ModelSnapshot, ParameterEntry, ParameterLayout};
 use forecastle_server::plans::FOUR_MERCHANTS;
 
-pub use federation::{Federation, copy_folder, read_entries, read_leaves};
+pub use federation::{Federation, copy_folder, database_closed, read_entries, read_leaves};
 pub use merchant::{Awaited, Masked, Merchant, Seen, Vanish, connect, join_request, pem, send_join, sid};
 
 /// Trained parameters of the test model.
