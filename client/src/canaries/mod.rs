@@ -5,7 +5,7 @@
 //! own step trains on them and releases what follows ([`MerchantStep`], [`Release`]), the shares of the other merchants
 //! are drawn, and all is added modulo 2^b. What comes out is what the server with the assumed colluders sees. The one
 //! thing left out is masks, which cancel in that sum. [`recovery`] then works the coins out from the sums as well as it
-//! can, knowing every model, every canary, the key of the bounds and all other data; only coins, samples and noise are
+//! can, knowing the model, every canary, the key of the bounds and all other data; only coins, samples and noise are
 //! hidden from it. What so many right guesses refute is [`forecastle_crypto::dp::canaries`]'s to say.
 //!
 //! Every round offers the same model, one that a hostile server might choose ([`Model::telling`]): its gradients are long and
@@ -32,7 +32,7 @@ use forecastle_crypto::{
     dp::{
         canaries::{CONFIDENCE_MAX, CONFIDENCE_MIN, CanaryRun, Look, VERSION, lower_bound},
         noise::{NoiseError, NoiseSampler, NoiseSource},
-        plan::{PlanError, PrivacyPlan},
+        plan::{PlanError, PrivacyPlan, ROUNDS_MAX},
         release::{Kind, Release, ReleaseError},
         unit::PrivacyUnit,
     },
@@ -204,6 +204,9 @@ impl<'a> CanaryAudit<'a> {
         }
         if !(request.epsilon > 0.0 && request.epsilon.is_finite()) {
             return refuse("epsilon", "must be a positive number; 1 tests the software well".into());
+        }
+        if !(1..=ROUNDS_MAX).contains(&request.rounds) {
+            return refuse("rounds", format!("there must be 1 to {ROUNDS_MAX}"));
         }
         let dimension = dimension(model)?;
         let mut tested = plan.clone();

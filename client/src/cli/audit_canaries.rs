@@ -135,7 +135,10 @@ fn describe(run: &CanaryRun, out: &std::path::Path) {
         say!("  right guesses, {way}: {}", right.join(", "));
     }
     say!("\n  claimed: ε = {:.4} at δ = {:e}", run.epsilon, run.delta);
-    say!("  refuted: ε up to {:.4}, at {} confidence", run.epsilon_lower_bound, run.confidence);
+    match run.epsilon_lower_bound {
+        bound if bound > 0.0 => say!("  refuted: ε up to {bound:.4}, at {} confidence", run.confidence),
+        _ => say!("  refuted: no ε, at {} confidence", run.confidence),
+    }
     if !run.refutes() {
         say!(
             "  The claim stands. That is no proof of it: had all guesses been right, ε up to {:.2} would be refuted.",
