@@ -8,6 +8,7 @@ use std::{fs::File, future::Future, io, path::Path, path::PathBuf, sync::Arc, ti
 use forecastle_crypto::{
     identity::{MerchantId, SigningKey},
     ledger::entry::{Entry, Revoked},
+    secagg::Spools,
 };
 use forecastle_proto::{
     enrolment::enrolment_server::EnrolmentServer,
@@ -36,7 +37,7 @@ use crate::{
     },
     model::{registry::Registry, service::ModelService},
     now_ms,
-    round::{driver::abandon_on_disk, phase::Hall, service::RoundService},
+    round::{driver::abandon_on_disk, phase::Hall, service::RoundService, spool::FileSpools},
     state::{FederationState, LOCK_FILE, StateError},
     store::{StoreError, count_column},
     transport::{self, TlsError},
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) key: Arc<SigningKey>,
     pub(crate) hall: Arc<Hall>,
     pub(crate) events: Events,
+    pub(crate) spools: Arc<dyn Spools>,
 }
 
 /// Why a server could not be opened.
@@ -148,7 +150,8 @@ impl Server {
         let registry = Registry::open(state.pool(), &state.models_folder(), state.plan()).await?;
         let authority = state.authority()?;
         let hall = Arc::new(Hall::new());
-        let shared = Shared { state, ledger, registry, authority, key, hall, events: Events::new() };
+        let spools = Arc::new(FileSpools(state.directory().to_owned()));
+        let shared = Shared { state, ledger, registry, authority, key, hall, events: Events::new(), spools };
         let server = Self { shared: Arc::new(shared), _lock: Arc::new(lock) };
         server.abandon_leftovers().await?;
         Ok(server)

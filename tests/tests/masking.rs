@@ -11,8 +11,8 @@ use forecastle_crypto::{
     identity::{MerchantId, SigningKey, sha256},
     quantize::{NoisedUpdate, ResidueSum},
     secagg::{
-        AdvertisingKeys, AwaitingKeys, DeliveredShares, ParticipantNumber, RoundTerms, ShareKeys, SurvivorSet,
-        UnmaskRequest, UnmaskResponse, generate_prekey,
+        AdvertisingKeys, AwaitingKeys, DeliveredShares, MemorySpools, ParticipantNumber, RoundTerms, ShareKeys,
+        SurvivorSet, UnmaskRequest, UnmaskResponse, generate_prekey,
     },
 };
 use forecastle_tests::{MERCHANTS, merchant::Merchant, model, plan};
@@ -34,6 +34,7 @@ fn terms(plan: &PrivacyPlan, dimension: u32) -> RoundTerms {
         variance_local: plan.local_variance().unwrap(),
         survivors_min: threshold.survivors_min(),
         threshold: threshold.threshold(),
+        neighbours: threshold.neighbours(),
         colluders_assumed: threshold.colluders(),
         plan_sha256: sha256(plan.to_toml().as_bytes()),
         deadline_ms: 1,
@@ -75,30 +76,30 @@ fn the_masked_sum_with_a_drop_out_is_bit_for_bit_the_sum_without_masks() {
         keys.add(name.clone(), identity.verifying_key(), bundle).unwrap();
         participants.push(AdvertisingKeys::new(name, identity, secret));
     }
-    let (mut sharing, signed) = keys.close(terms(&plan, dimension), &federation).unwrap();
+    let (mut sharing, signed) = keys.close(terms(&plan, dimension), &federation, Arc::new(MemorySpools)).unwrap();
     let offer = signed.open(&federation.verifying_key()).unwrap();
 
     let mut states = Vec::new();
     for (number, participant) in (1..).zip(participants) {
         let number = ParticipantNumber::new(number).unwrap();
         let (state, message) = participant.accept(offer.clone()).unwrap().share_keys(&mut entropy).unwrap();
-        sharing.receive(number, ShareKeys::decode(&message.encode()).unwrap()).unwrap();
+        sharing.receive(number, &ShareKeys::decode(&message.encode()).unwrap()).unwrap();
         states.push((number, state));
     }
-    let (mut masking, deliveries) = sharing.close().unwrap();
+    let mut masking = sharing.close().unwrap();
 
     // Participant 2 shares its keys and vanishes: the others' masks with it have to be taken off.
     let gone = ParticipantNumber::new(2).unwrap();
     let (mut plain, mut everybody) = (ResidueSum::new(offer.grid()), ResidueSum::new(offer.grid()));
     let mut confirming = Vec::new();
-    for (((number, state), (to, delivered)), update) in states.into_iter().zip(deliveries).zip(updates) {
-        assert_eq!(number, to);
+    for ((number, state), update) in states.into_iter().zip(updates) {
         everybody.add(&update).unwrap();
         if number == gone {
             continue;
         }
         plain.add(&update).unwrap();
         let unmasked = offer.grid().pack(update.residues()).unwrap();
+        let delivered = masking.delivery(number).unwrap();
         let delivered = DeliveredShares::decode(&delivered.encode()).unwrap();
         let (state, masked) = state.mask(delivered, update).unwrap();
         assert_ne!(masked.bytes(), unmasked, "what leaves is masked");
@@ -118,12 +119,12 @@ fn the_masked_sum_with_a_drop_out_is_bit_for_bit_the_sum_without_masks() {
         consistency.receive(number, &signature).unwrap();
         unmasking.push((number, state));
     }
-    let (mut answers, request) = consistency.close().unwrap();
+    let mut answers = consistency.close().unwrap();
     for (number, state) in unmasking {
-        let request = UnmaskRequest::decode(&request.encode()).unwrap();
+        let request = UnmaskRequest::decode(&answers.request(number).unwrap().encode()).unwrap();
         let answered = state.unmask(&request).unwrap();
         let response = answered.answer(&request).unwrap().encode();
-        answers.receive(number, UnmaskResponse::decode(&response).unwrap()).unwrap();
+        answers.receive(number, &UnmaskResponse::decode(&response).unwrap()).unwrap();
     }
     let aggregate = answers.close().unwrap();
 

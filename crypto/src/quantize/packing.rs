@@ -25,7 +25,12 @@ pub enum UnpackError {
 impl Grid {
     /// The number of bytes of a packed vector: ⌈d·b/8⌉.
     pub fn packed_len(&self) -> usize {
-        (self.dimension() as u64 * u64::from(self.bits())).div_ceil(8) as usize
+        self.packed_len_of(self.dimension())
+    }
+
+    /// The number of bytes that `residues` of them take, from a whole byte on.
+    pub(crate) fn packed_len_of(&self, residues: usize) -> usize {
+        (residues as u64 * u64::from(self.bits())).div_ceil(8) as usize
     }
 
     /// Packs residues `[d]`. Bits above b are dropped, so any representative modulo 2^b may be given.
@@ -64,14 +69,29 @@ impl Grid {
 
     /// Unpacks and adds into `sum` `[d]`, wrapping modulo 2^64 (which keeps residues modulo 2^b), without a second
     /// vector. Nothing is added when the bytes are refused.
-    pub(crate) fn unpack_add(&self, bytes: &[u8], sum: &mut [u64]) -> Result<(), UnpackError> {
+    ///
+    /// # Errors
+    /// [`UnpackError`] when the length is wrong or padding bits are set.
+    pub fn unpack_add(&self, bytes: &[u8], sum: &mut [u64]) -> Result<(), UnpackError> {
         if bytes.len() != self.packed_len() {
             return Err(UnpackError::Length { expected: self.packed_len(), found: bytes.len() });
         }
-        let used = (self.dimension() as u64 * u64::from(self.bits())) % 8;
-        if used != 0 && bytes.last().is_some_and(|last| last >> used != 0) {
+        if !bytes.last().is_none_or(|last| self.is_padded_with_zeros(*last)) {
             return Err(UnpackError::Padding);
         }
+        self.add_block(bytes, sum);
+        Ok(())
+    }
+
+    /// Whether the bits of the last byte of a packed vector that belong to no residue are zero.
+    pub(crate) fn is_padded_with_zeros(&self, last: u8) -> bool {
+        let used = (self.dimension() as u64 * u64::from(self.bits())) % 8;
+        used == 0 || last >> used == 0
+    }
+
+    /// Adds the residues in `bytes` into `sum`, wrapping modulo 2^64. The bytes are a packed vector's from a multiple of
+    /// eight residues on, as many as `sum` needs.
+    pub(crate) fn add_block(&self, bytes: &[u8], sum: &mut [u64]) {
         let bits = u32::from(self.bits());
         let mut words = bytes.chunks(8).map(|chunk| {
             let mut word = [0u8; 8];
@@ -88,7 +108,6 @@ impl Grid {
             pending >>= bits;
             held -= bits;
         }
-        Ok(())
     }
 }
 

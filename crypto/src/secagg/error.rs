@@ -1,13 +1,14 @@
 //! What goes wrong in a round, by whose fault it is.
 //!
-//! Three types, never mixed: [`ParticipantError`] is a participant's reason to leave a round (most of them accuse the
-//! server), [`PeerMisbehaved`] is the server's reason to turn one participant's message away (the round goes on),
-//! [`RoundFailed`] is the end of a round.
+//! Never mixed: [`ParticipantError`] is a participant's reason to leave a round (most of them accuse the server),
+//! [`PeerMisbehaved`] is the server's reason to turn one participant's message away (the round goes on; [`NotTaken`] adds
+//! the server's own trouble), [`RoundFailed`] is the end of a round.
 
-use super::graph::{ParticipantNumber, ParticipantSet};
 use super::keys::BundleError;
 use super::messages::DecodeError;
 use super::offer::OfferError;
+use super::participants::{ParticipantNumber, ParticipantSet};
+use super::spool::SpoolError;
 use crate::entropy::EntropyUnavailable;
 use crate::identity::{MerchantId, Sha256Digest};
 
@@ -62,7 +63,7 @@ pub enum ParticipantError {
         need: usize,
     },
     /// The delivered shares are not one from each other sharer.
-    #[error("the delivered shares are not one from each other participant of U1")]
+    #[error("the delivered shares are not one from each neighbour in U1")]
     SharesMismatch,
     /// A pairwise secret cannot be agreed on with a key of low order.
     #[error("{0} has a key of low order")]
@@ -73,6 +74,9 @@ pub enum ParticipantError {
     /// A survivor's statement about the sets is not signed by it.
     #[error("the statement of {0} on who survived is not signed by it, or speaks of other sets")]
     ConsistencyForged(ParticipantNumber),
+    /// A survivor has not signed that it masked against this participant's U1, or nothing of it is there.
+    #[error("{0} did not sign that it masked against the same U1; its secret is not opened")]
+    OtherSharers(ParticipantNumber),
     /// One participant in both lists: its self-mask and its pairwise masks would be opened together.
     #[error("the server asks for both secrets of {0:?}; nothing is answered")]
     BothSecrets(ParticipantSet),
@@ -107,8 +111,8 @@ pub enum PeerMisbehaved {
     /// A second, different message in the same stage.
     #[error("{0} sent two different messages in one stage; the first counts")]
     Equivocation(ParticipantNumber),
-    /// Shares for others than every other participant of the roster.
-    #[error("{0} did not send one share to each other participant")]
+    /// Shares for others than every other holder.
+    #[error("{0} did not send one share to each other holder of its secrets")]
     WrongRecipients(ParticipantNumber),
     /// The upload announced another length than the grid's.
     #[error("{from} announced {found} bytes of masked update where {expected} are due")]
@@ -120,17 +124,20 @@ pub enum PeerMisbehaved {
         /// What was announced.
         found: u64,
     },
+    /// The header is not signed by its sender for the round's U1.
+    #[error("{0} did not sign that it masked against U1")]
+    OtherSharers(ParticipantNumber),
     /// A chunk that leaves a gap, or runs past the end.
     #[error("a chunk of {from} starts at byte {offset}, but {received} of {total} bytes are there")]
     UploadGap {
         /// The sender.
         from: ParticipantNumber,
         /// Where the chunk starts.
-        offset: usize,
+        offset: u64,
         /// Bytes received before.
-        received: usize,
+        received: u64,
         /// Bytes announced.
-        total: usize,
+        total: u64,
     },
     /// The upload is not complete.
     #[error("{from} delivered {received} of {total} bytes")]
@@ -138,9 +145,9 @@ pub enum PeerMisbehaved {
         /// The sender.
         from: ParticipantNumber,
         /// Bytes received.
-        received: usize,
+        received: u64,
         /// Bytes announced.
-        total: usize,
+        total: u64,
     },
     /// The bytes are not those that were announced.
     #[error(
@@ -162,6 +169,17 @@ pub enum PeerMisbehaved {
     /// The cohort is full.
     #[error("the cohort is full; {0} has to wait for the next round")]
     CohortFull(MerchantId),
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NotTaken {
+    /// By its sender's fault; the round goes on without it.
+    #[error(transparent)]
+    Misbehaved(#[from] PeerMisbehaved),
+    /// By the server's: it may be sent again.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }
 
 /// Why a round ended without a sum. It is abandoned: pre-keys are burnt, charges stay.
@@ -193,4 +211,7 @@ pub enum RoundFailed {
         /// Who returned shares.
         holders: ParticipantSet,
     },
+    /// The server's temporary storage gave out.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }

@@ -1,159 +1,119 @@
-//! Who is masked against whom: participants' numbers, sets of them, and the complete graph over them.
+//! Who is masked against whom, and who holds whose shares.
 //!
-//! The claim against an active server holds for the complete graph only, and Shamir sharing over GF(2⁸) has 255
-//! usable points, so a round has at most 255 participants. The invariant: a [`ParticipantSet`] has one encoding, so a
-//! digest of the encoding is a digest of the set.
+//! Up to 255 participants form the *complete* graph: everybody masks against everybody and holds a share of everybody's
+//! secrets, its own included (Bonawitz et al. 2017). Above, each has k neighbours only (Bell, Bonawitz, Gascón, Lepoint
+//! and Raykova 2020, *Secure Single-Server Aggregation with (Poly)Logarithmic Overhead*): the participants stand on a
+//! ring in an order drawn from `sid`, and each is joined to the k/2 next ones on either side. Shares go to these k.
 //!
-//! Left out on purpose: the k-regular graphs of Bell et al. 2020 for larger cohorts. With neighbours drawn from public
-//! randomness they protect against a semi-honest server only.
+//! The invariants: being neighbours is mutual; a holder's point in a sharing is its place among the holders, counted
+//! from 1, so at most 255 hold shares of one secret. The ring joined this way stays in one piece whichever k − 1
+//! participants are taken out (Harary 1962), which is what [`super::threshold`] builds on.
 
-use std::fmt;
 use std::num::NonZeroU8;
 
-use crate::identity::{Sha256Digest, sha256};
+use super::keys::Sid;
+use super::participants::{ParticipantNumber, ParticipantSet};
+use crate::identity::sha256;
 
-/// A participant's place in the roster of a round, counted from 1; also its evaluation point in secret sharing.
+/// An evaluation point of secret sharing: never 0, where the secret lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ParticipantNumber(NonZeroU8);
+pub struct Point(NonZeroU8);
 
-impl ParticipantNumber {
-    /// The participant `number`; `None` for 0.
-    pub fn new(number: u8) -> Option<Self> {
-        NonZeroU8::new(number).map(Self)
+impl Point {
+    /// The point of the holder at `rank` among the holders of a secret, counted from 0; `None` from 255 on.
+    pub fn of_rank(rank: usize) -> Option<Self> {
+        u8::try_from(rank.checked_add(1)?).ok().and_then(NonZeroU8::new).map(Self)
     }
 
-    /// The participant at `position` of the roster, counted from 0; `None` from 255 on.
-    pub fn from_position(position: usize) -> Option<Self> {
-        u8::try_from(position + 1).ok().and_then(Self::new)
-    }
-
-    /// The number, 1 to 255.
+    /// The field element.
     pub fn get(self) -> u8 {
         self.0.get()
     }
 
-    /// The place in the roster, counted from 0.
-    pub fn position(self) -> usize {
+    /// The holder's rank, counted from 0.
+    pub fn rank(self) -> usize {
         usize::from(self.get()) - 1
     }
 }
 
-impl fmt::Display for ParticipantNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "participant {}", self.get())
-    }
+/// The graph of one round.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    participants: usize,
+    /// `None` for the complete graph.
+    ring: Option<Ring>,
 }
 
-/// A set of participants. Encoded as 32 bytes: bit `n % 8` of byte `n / 8` stands for participant n.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct ParticipantSet([u8; 32]);
+#[derive(Debug, Clone)]
+struct Ring {
+    /// k, even.
+    neighbours: usize,
+    /// Who stands at each place.
+    order: Vec<ParticipantNumber>,
+    /// The place of each participant, by its position in the roster.
+    places: Vec<usize>,
+}
 
-impl ParticipantSet {
-    /// The length of the encoding in bytes.
-    pub const LENGTH: usize = 32;
-
-    /// The empty set.
-    pub fn new() -> Self {
-        Self::default()
+impl Graph {
+    /// Everybody with everybody; `participants` is at most 255 (see [`super::threshold::ValidThreshold`]).
+    pub fn complete(participants: u16) -> Self {
+        Self { participants: usize::from(participants), ring: None }
     }
 
-    /// Participants 1 to `count`.
+    /// The k-regular graph of the round `sid`: `neighbours` is even and below `participants` − 1.
     ///
-    /// # Panics
-    /// Never for counts up to 255, which is all that a roster holds; larger counts are cut there.
-    pub fn first(count: usize) -> Self {
-        (0..count).map_while(ParticipantNumber::from_position).collect()
+    /// The order on the ring is that of SHA-256("forecastle/secagg/ring/v1" ‖ 0 ‖ sid ‖ number), the number in two bytes,
+    /// big-endian.
+    pub fn regular(participants: u16, neighbours: u16, sid: &Sid) -> Self {
+        let everyone = ParticipantSet::first(usize::from(participants));
+        let mut order: Vec<ParticipantNumber> = everyone.iter().collect();
+        order.sort_by_cached_key(|number| {
+            sha256(&[b"forecastle/secagg/ring/v1\0".as_slice(), &sid.0, &number.to_bytes()].concat()).0
+        });
+        let mut places = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, number)| places[number.position()] = place);
+        let ring = Ring { neighbours: usize::from(neighbours), order, places };
+        Self { participants: usize::from(participants), ring: Some(ring) }
     }
 
-    /// Reads an encoding; `None` when bit 0, which stands for nobody, is set.
-    pub fn from_bytes(bytes: [u8; 32]) -> Option<Self> {
-        (bytes[0] & 1 == 0).then_some(Self(bytes))
-    }
-
-    /// The encoding.
-    pub fn to_bytes(&self) -> [u8; 32] {
-        self.0
-    }
-
-    /// Puts `number` in; false when it was there.
-    pub fn insert(&mut self, number: ParticipantNumber) -> bool {
-        let fresh = !self.contains(number);
-        self.0[usize::from(number.get() / 8)] |= 1 << (number.get() % 8);
-        fresh
-    }
-
-    /// Takes `number` out; false when it was not there.
-    pub fn remove(&mut self, number: ParticipantNumber) -> bool {
-        let present = self.contains(number);
-        self.0[usize::from(number.get() / 8)] &= !(1 << (number.get() % 8));
-        present
-    }
-
-    /// Whether `number` is in the set.
-    pub fn contains(&self, number: ParticipantNumber) -> bool {
-        self.0[usize::from(number.get() / 8)] >> (number.get() % 8) & 1 == 1
-    }
-
-    /// How many are in the set.
-    pub fn len(&self) -> usize {
-        self.0.iter().map(|byte| byte.count_ones() as usize).sum()
-    }
-
-    /// Whether nobody is in the set.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The members in ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = ParticipantNumber> + use<> {
-        let set = *self;
-        (1..=u8::MAX).filter_map(ParticipantNumber::new).filter(move |number| set.contains(*number))
-    }
-
-    /// Whether every member is in `other` too.
-    pub fn is_subset(&self, other: &Self) -> bool {
-        self.difference(other).is_empty()
-    }
-
-    /// The members that are not in `other`.
-    pub fn difference(&self, other: &Self) -> Self {
-        let mut out = *self;
-        out.0.iter_mut().zip(other.0).for_each(|(byte, theirs)| *byte &= !theirs);
-        out
-    }
-
-    /// The members that are in `other` too.
-    pub fn intersection(&self, other: &Self) -> Self {
-        let mut out = *self;
-        out.0.iter_mut().zip(other.0).for_each(|(byte, theirs)| *byte &= theirs);
-        out
-    }
-
-    /// The set without `number`.
-    pub fn without(mut self, number: ParticipantNumber) -> Self {
-        self.remove(number);
-        self
-    }
-
-    /// SHA-256 of the encoding: H(U) of the consistency round.
-    pub fn digest(&self) -> Sha256Digest {
-        sha256(&[b"forecastle/participant-set/v1\0".as_slice(), &self.0].concat())
-    }
-}
-
-impl FromIterator<ParticipantNumber> for ParticipantSet {
-    fn from_iter<I: IntoIterator<Item = ParticipantNumber>>(numbers: I) -> Self {
-        let mut set = Self::new();
-        for number in numbers {
-            set.insert(number);
+    /// Against whom `of` masks, in ascending order. Nobody for a number that is not in the roster.
+    pub fn neighbours(&self, of: ParticipantNumber) -> Vec<ParticipantNumber> {
+        let everyone = (0..self.participants).filter_map(ParticipantNumber::from_position);
+        match &self.ring {
+            _ if of.position() >= self.participants => Vec::new(),
+            None => everyone.filter(|other| *other != of).collect(),
+            Some(ring) => {
+                let (n, place) = (self.participants, ring.places[of.position()]);
+                let either_side = (1..=ring.neighbours / 2).flat_map(|step| [place + step, place + n - step]);
+                let mut found: Vec<_> = either_side.map(|place| ring.order[place % n]).collect();
+                found.sort_unstable();
+                found
+            }
         }
-        set
     }
-}
 
-impl fmt::Debug for ParticipantSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter().map(ParticipantNumber::get)).finish()
+    /// Who holds shares of the secrets of `of`, in ascending order: on the complete graph everybody, else its
+    /// neighbours. The first has point 1.
+    pub fn holders(&self, of: ParticipantNumber) -> Vec<ParticipantNumber> {
+        match self.ring {
+            None if of.position() < self.participants => ParticipantSet::first(self.participants).iter().collect(),
+            _ => self.neighbours(of),
+        }
+    }
+
+    /// Whose secrets `holder` holds shares of, in ascending order; the relation is mutual.
+    pub fn subjects(&self, holder: ParticipantNumber) -> Vec<ParticipantNumber> {
+        self.holders(holder)
+    }
+
+    /// How many hold shares of one secret.
+    pub fn holders_each(&self) -> usize {
+        self.ring.as_ref().map_or(self.participants, |ring| ring.neighbours)
+    }
+
+    /// How many others everybody masks against.
+    pub fn neighbours_each(&self) -> usize {
+        self.ring.as_ref().map_or(self.participants.saturating_sub(1), |ring| ring.neighbours)
     }
 }
 
@@ -183,39 +143,92 @@ impl Sign {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn set(numbers: &[u8]) -> ParticipantSet {
-        numbers.iter().filter_map(|&n| ParticipantNumber::new(n)).collect()
-    }
-
-    #[test]
-    fn sets_behave_like_sets() {
-        let mut a = set(&[1, 8, 255]);
-        assert_eq!(a.len(), 3);
-        assert_eq!(a.iter().map(ParticipantNumber::get).collect::<Vec<_>>(), vec![1, 8, 255]);
-        let eight = ParticipantNumber::new(8).expect("not zero");
-        assert!(!a.insert(eight) && a.remove(eight) && !a.remove(eight) && a.insert(eight));
-        assert!(set(&[1, 255]).is_subset(&a) && !set(&[2]).is_subset(&a));
-        assert_eq!(a.difference(&set(&[8, 9])), set(&[1, 255]));
-        assert_eq!(a.intersection(&set(&[8, 9])), set(&[8]));
-        assert_eq!(ParticipantSet::first(300).len(), 255);
-        assert_eq!(ParticipantSet::from_bytes(a.to_bytes()), Some(a));
-        assert_ne!(a.digest(), set(&[1, 8]).digest());
-    }
-
-    #[test]
-    fn nobody_has_number_zero() {
-        let mut bytes = [0u8; 32];
-        bytes[0] = 1;
-        assert_eq!(ParticipantSet::from_bytes(bytes), None);
-        assert_eq!(ParticipantNumber::new(0), None);
-        assert_eq!(ParticipantNumber::from_position(255), None);
-        assert_eq!(ParticipantNumber::from_position(0).map(ParticipantNumber::get), Some(1));
+    fn number(n: u16) -> ParticipantNumber {
+        ParticipantNumber::new(n).expect("not zero")
     }
 
     #[test]
     fn the_two_ends_of_a_pair_have_opposite_signs() {
-        let (a, b) = (ParticipantNumber::new(3).expect("3"), ParticipantNumber::new(9).expect("9"));
-        assert_eq!(Sign::of_pair(a, b), Sign::of_pair(b, a).opposite());
+        assert_eq!(Sign::of_pair(number(3), number(9)), Sign::of_pair(number(9), number(3)).opposite());
+    }
+
+    #[test]
+    fn points_are_ranks_from_one_to_255() {
+        assert_eq!(Point::of_rank(0).map(Point::get), Some(1));
+        assert_eq!(Point::of_rank(254).map(|point| (point.get(), point.rank())), Some((255, 254)));
+        assert_eq!(Point::of_rank(255), None);
+        assert_eq!(Point::of_rank(usize::MAX), None);
+    }
+
+    #[test]
+    fn on_the_complete_graph_everybody_holds_a_share_of_its_own_secret_too() {
+        let graph = Graph::complete(4);
+        assert_eq!(graph.holders(number(2)), [1, 2, 3, 4].map(number));
+        assert_eq!(graph.neighbours(number(2)), [1, 3, 4].map(number));
+        assert_eq!((graph.holders_each(), graph.neighbours_each()), (4, 3));
+        assert!(graph.neighbours(number(5)).is_empty() && graph.holders(number(5)).is_empty());
+    }
+
+    #[test]
+    fn another_round_has_another_ring() {
+        let ring = |round: &[u8]| Graph::regular(300, 20, &sha256(round)).neighbours(number(7));
+        assert_eq!(ring(b"a"), ring(b"a"));
+        assert_ne!(ring(b"a"), ring(b"b"));
+    }
+
+    /// Whether everybody outside `gone` can be reached from everybody else outside it.
+    fn in_one_piece(graph: &Graph, participants: u16, gone: &ParticipantSet) -> bool {
+        let left = ParticipantSet::first(usize::from(participants)).difference(gone);
+        let mut reached = ParticipantSet::new();
+        let mut next: Vec<_> = left.iter().take(1).collect();
+        while let Some(at) = next.pop() {
+            if reached.insert(at) {
+                next.extend(graph.neighbours(at).into_iter().filter(|other| left.contains(*other)));
+            }
+        }
+        reached == left
+    }
+
+    #[test]
+    fn k_taken_out_can_cut_the_ring_and_k_less_one_cannot() {
+        let (n, k, sid) = (40, 6, sha256(b"round"));
+        let graph = Graph::regular(n, k, &sid);
+        let order = &graph.ring.as_ref().expect("regular").order;
+        // Two gaps of k/2: what lies between them is cut off.
+        let gaps: ParticipantSet = [3, 4, 5, 20, 21, 22].iter().map(|place| order[*place]).collect();
+        assert!(!in_one_piece(&graph, n, &gaps));
+        for spared in gaps.iter() {
+            assert!(in_one_piece(&graph, n, &gaps.clone().without(spared)));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn neighbourhoods_are_mutual_and_all_of_size_k(n in 8u16..400, half in 1u16..60, seed in any::<u64>()) {
+            let k = (2 * half).min((n - 2) / 2 * 2);
+            let graph = Graph::regular(n, k, &sha256(&seed.to_be_bytes()));
+            for u in ParticipantSet::first(usize::from(n)).iter() {
+                let neighbours = graph.neighbours(u);
+                prop_assert_eq!(neighbours.len(), usize::from(k));
+                prop_assert!(neighbours.is_sorted_by(|a, b| a < b) && !neighbours.contains(&u));
+                prop_assert!(neighbours.iter().all(|v| graph.neighbours(*v).contains(&u)));
+            }
+        }
+
+        #[test]
+        fn fewer_than_k_removals_never_cut_the_graph(n in 12u16..60, half in 1u16..8, seed in any::<u64>(), gone in any::<u64>()) {
+            let k = (2 * half).min((n - 2) / 2 * 2);
+            let graph = Graph::regular(n, k, &sha256(&seed.to_be_bytes()));
+            let order = &graph.ring.as_ref().expect("regular").order;
+            // The worst that k − 1 can do: a gap of k/2 and one of k/2 − 1, anywhere.
+            let (first, second) = (gone as usize % usize::from(n), (gone >> 32) as usize % usize::from(n));
+            let half = usize::from(k / 2);
+            let places = (0..half).map(|i| first + i).chain((0..half - 1).map(|i| second + i));
+            let gone: ParticipantSet = places.map(|place| order[place % usize::from(n)]).collect();
+            prop_assert!(in_one_piece(&graph, n, &gone));
+        }
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::graph::ParticipantNumber;
+use super::participants::ParticipantNumber;
 use crate::entropy::{self, Entropy, EntropyUnavailable};
 use crate::identity::{BadSignature, MerchantId, Sha256Digest, Signature, SigningKey, VerifyingKey, hex_bytes, sha256};
 
@@ -197,8 +197,8 @@ enum Purpose {
     SelfMask,
 }
 
-/// HKDF-SHA-256 with sid as salt.
-fn derive(sid: &Sid, secret: &[u8; 32], purpose: Purpose, numbers: [u8; 2]) -> Zeroizing<[u8; 32]> {
+/// HKDF-SHA-256 with sid as salt; the label, then two numbers of two bytes each, big-endian.
+fn derive(sid: &Sid, secret: &[u8; 32], purpose: Purpose, numbers: [u16; 2]) -> Zeroizing<[u8; 32]> {
     let label: &[u8] = match purpose {
         Purpose::Shares => b"forecastle/secagg/shares/v1\0",
         Purpose::PairMask => b"forecastle/secagg/pair-mask/v1\0",
@@ -207,7 +207,7 @@ fn derive(sid: &Sid, secret: &[u8; 32], purpose: Purpose, numbers: [u8; 2]) -> Z
     let mut out = Zeroizing::new([0u8; 32]);
     hkdf::Salt::new(hkdf::HKDF_SHA256, &sid.0)
         .extract(secret)
-        .expand(&[label, &numbers], hkdf::HKDF_SHA256)
+        .expand(&[label, numbers.map(u16::to_be_bytes).as_flattened()], hkdf::HKDF_SHA256)
         .and_then(|key| key.fill(out.as_mut_slice()))
         .expect("invariant: 32 bytes are one block of HKDF-SHA-256");
     out
@@ -238,33 +238,39 @@ pub(super) fn self_mask_key(sid: &Sid, seed: &[u8; 32], owner: ParticipantNumber
 /// H(b): commits `owner` to its self-mask seed b in this round.
 pub(super) fn commitment(sid: &Sid, seed: &[u8; 32], owner: ParticipantNumber) -> Sha256Digest {
     let message =
-        Zeroizing::new([b"forecastle/secagg/commitment/v1\0".as_slice(), &sid.0, &[owner.get()], seed].concat());
+        Zeroizing::new([b"forecastle/secagg/commitment/v1\0".as_slice(), &sid.0, &owner.to_bytes(), seed].concat());
     sha256(&message)
+}
+
+/// What two participants' channel keys agree on: both directions' keys come from it.
+pub(super) struct ChannelSecret(Zeroizing<[u8; 32]>);
+
+impl ChannelSecret {
+    /// `own_secret` is the secret C of either end, `other_key` the public C of the other.
+    pub(super) fn agree(own_secret: &[u8; 32], other_key: &AgreementKey) -> Result<Self, LowOrder> {
+        agree(own_secret, other_key).map(Self)
+    }
 }
 
 /// The authenticated channel from one participant to another within one round.
 pub(super) struct Channel {
     key: LessSafeKey,
-    associated: Vec<u8>,
+    associated: [u8; 36],
 }
 
 impl Channel {
     /// Bytes that encryption adds: nonce and tag.
     pub(super) const OVERHEAD: usize = NONCE_LEN + 16;
 
-    /// The channel `from` → `to`; `own_secret` is the secret C of either end, `other_key` the public C of the other.
-    pub(super) fn new(
-        sid: &Sid,
-        own_secret: &[u8; 32],
-        other_key: &AgreementKey,
-        from: ParticipantNumber,
-        to: ParticipantNumber,
-    ) -> Result<Self, LowOrder> {
-        let shared = agree(own_secret, other_key)?;
-        let key = derive(sid, &shared, Purpose::Shares, [from.get(), to.get()]);
+    /// The channel `from` → `to`.
+    pub(super) fn new(sid: &Sid, secret: &ChannelSecret, from: ParticipantNumber, to: ParticipantNumber) -> Self {
+        let key = derive(sid, &secret.0, Purpose::Shares, [from.get(), to.get()]);
         let key = UnboundKey::new(&AES_256_GCM, key.as_slice()).expect("invariant: AES-256 takes 32 bytes");
-        let associated = [sid.0.as_slice(), &[from.get(), to.get()]].concat();
-        Ok(Self { key: LessSafeKey::new(key), associated })
+        let mut associated = [0; 36];
+        associated[..32].copy_from_slice(&sid.0);
+        associated[32..34].copy_from_slice(&from.to_bytes());
+        associated[34..].copy_from_slice(&to.to_bytes());
+        Self { key: LessSafeKey::new(key), associated }
     }
 
     /// Encrypts; the nonce is fresh although the key serves one message, so that not even a restored machine repeats
@@ -294,7 +300,7 @@ mod tests {
     use super::*;
     use crate::entropy::SeededEntropy;
 
-    fn number(n: u8) -> ParticipantNumber {
+    fn number(n: u16) -> ParticipantNumber {
         ParticipantNumber::new(n).expect("not zero")
     }
 
@@ -381,11 +387,10 @@ mod tests {
         let mut entropy = SeededEntropy::danger_from_seed([4; 32]);
         let (a, b) = ([1; 32], [2; 32]);
         let sid = sha256(b"round");
-        let to = Channel::new(&sid, &a, &public_of(&b), number(1), number(2)).expect("no low order");
+        let secret = |own, other| ChannelSecret::agree(own, &public_of(other)).expect("no low order");
+        let to = Channel::new(&sid, &secret(&a, &b), number(1), number(2));
         let sealed = to.seal(b"shares", &mut entropy).expect("entropy");
-        let at = |sid: &Sid, from, into| {
-            Channel::new(sid, &b, &public_of(&a), number(from), number(into)).expect("no low order")
-        };
+        let at = |sid: &Sid, from, into| Channel::new(sid, &secret(&b, &a), number(from), number(into));
         assert_eq!(at(&sid, 1, 2).open(&sealed).as_deref().map(Vec::as_slice), Some(b"shares".as_slice()));
         assert!(at(&sid, 2, 1).open(&sealed).is_none());
         assert!(at(&sha256(b"other"), 1, 2).open(&sealed).is_none());

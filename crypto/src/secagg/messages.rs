@@ -1,28 +1,33 @@
 //! The round's messages and their bytes.
 //!
-//! Every encoding starts with a tag byte and `sid`; numbers are big-endian, lists are in strictly ascending order of
-//! participants and preceded by their length in one byte. The invariant: decoding accepts exactly what encoding
+//! Every encoding starts with a tag byte and `sid`; numbers are big-endian, participants take two bytes, lists are in
+//! strictly ascending order of participants and preceded by their length in two bytes, as are the bytes of a set. The
+//! invariant: decoding accepts exactly what encoding
 //! writes, one byte string for each message, so a repeated message can be recognised by its bytes and no duplicate
 //! index gets in. Masked updates themselves are not framed here: a [`MaskedUpdateHeader`] announces them, and their
 //! bytes travel in chunks of the transport's choice.
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::graph::{ParticipantNumber, ParticipantSet};
 use super::keys::{Channel, Sid};
+use super::participants::{ParticipantNumber, ParticipantSet};
 use super::shamir::{SECRET_LENGTH, Share};
 use crate::identity::{Sha256Digest, Signature};
 
 /// What consistency statements are signed for.
 pub const CONSISTENCY_CONTEXT: &str = "forecastle/secagg/consistency/v1";
 
+/// What a survivor signs about whom it masked against.
+pub const SHARERS_CONTEXT: &str = "forecastle/secagg/sharers/v1";
+
 /// Bytes of the plaintext under each [`Sealed`]: sender, recipient, share of S, share of b.
-pub(super) const SHARES_LENGTH: usize = 2 + 2 * SECRET_LENGTH;
+pub(super) const SHARES_LENGTH: usize = 4 + 2 * SECRET_LENGTH;
 
 /// Two shares encrypted from one participant to another.
 pub type Sealed = [u8; SHARES_LENGTH + Channel::OVERHEAD];
 
-const SEALED_LENGTH: usize = SHARES_LENGTH + Channel::OVERHEAD;
+/// Bytes of a [`Sealed`].
+pub const SEALED_LENGTH: usize = SHARES_LENGTH + Channel::OVERHEAD;
 
 /// Why bytes are not the message they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +50,7 @@ pub struct ShareKeys {
     pub sid: Sid,
     /// H(b): what the self-mask seed will be checked against.
     pub commitment: Sha256Digest,
-    /// One for every other participant, in ascending order.
+    /// One for every other holder of its shares, in ascending order.
     pub sealed: Vec<(ParticipantNumber, Sealed)>,
 }
 
@@ -56,7 +61,7 @@ pub struct DeliveredShares {
     pub sid: Sid,
     /// U1: who shared keys, this participant included.
     pub sharers: ParticipantSet,
-    /// One from every other member of U1, in ascending order.
+    /// One from every neighbour in U1, in ascending order.
     pub sealed: Vec<(ParticipantNumber, Sealed)>,
 }
 
@@ -69,6 +74,9 @@ pub struct MaskedUpdateHeader {
     pub length: u64,
     /// Their SHA-256, which the merchant's charge names too.
     pub sha256: Sha256Digest,
+    /// Over sid and H(U1), under [`SHARERS_CONTEXT`]: against whom this update is masked. Nobody opens a self-mask of
+    /// somebody who masked against another U1 than its own.
+    pub sharers_signature: Signature,
 }
 
 /// Server → participant: U2, whose masked updates arrived whole (S3).
@@ -89,7 +97,7 @@ pub struct ConsistencySignature {
     pub signature: Signature,
 }
 
-/// Server → participant: which secrets to open, and the proof that t survivors agree (S4).
+/// Server → participant: which secrets to open, and the proof that the survivors agree (S4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnmaskRequest {
     /// The round.
@@ -98,8 +106,11 @@ pub struct UnmaskRequest {
     pub reveal_self_masks: ParticipantSet,
     /// Whose mask keys to open: U1 without U2.
     pub reveal_mask_keys: ParticipantSet,
-    /// Consistency signatures of at least t survivors, in ascending order.
+    /// Consistency signatures of at least q survivors, in ascending order.
     pub signatures: Vec<(ParticipantNumber, Signature)>,
+    /// [`MaskedUpdateHeader::sharers_signature`] of every other survivor whose self-mask the recipient holds a share of, in
+    /// ascending order.
+    pub sharers_signatures: Vec<(ParticipantNumber, Signature)>,
 }
 
 /// Which of a participant's two secrets a share belongs to.
@@ -111,6 +122,19 @@ pub enum SecretKind {
     MaskKey,
 }
 
+impl SecretKind {
+    fn to_byte(self) -> u8 {
+        match self {
+            Self::SelfMask => 1,
+            Self::MaskKey => 2,
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::SelfMask, Self::MaskKey].into_iter().find(|kind| kind.to_byte() == byte)
+    }
+}
+
 /// Participant → server: the shares asked for (M4). No `Debug`; wiped on drop.
 #[derive(Clone)]
 pub struct UnmaskResponse {
@@ -118,6 +142,11 @@ pub struct UnmaskResponse {
     pub sid: Sid,
     /// The subject, which secret, and this participant's share of it; in ascending order of subjects.
     pub(super) shares: Vec<(ParticipantNumber, SecretKind, Share)>,
+}
+
+/// What a participant signs when it has masked its update.
+pub fn sharers_message(sid: &Sid, sharers: &ParticipantSet) -> Vec<u8> {
+    [sid.0, sharers.digest().0].concat()
 }
 
 /// What survivors sign.
@@ -140,15 +169,18 @@ impl Writer {
         self
     }
 
-    fn list<T>(mut self, items: &[(ParticipantNumber, T)], bytes_of: impl Fn(&T) -> &[u8]) -> Self {
-        self.0.push(
-            u8::try_from(items.len()).expect("invariant: lists name distinct participants, of whom there are 255"),
-        );
-        for (number, item) in items {
-            self.0.push(number.get());
-            self.0.extend_from_slice(bytes_of(item));
-        }
-        self
+    fn count(self, count: usize) -> Self {
+        let count = u16::try_from(count).expect("invariant: lists and sets name distinct participants, of whom 10,000");
+        self.put(&count.to_be_bytes())
+    }
+
+    fn set(self, set: &ParticipantSet) -> Self {
+        self.count(set.as_bytes().len()).put(set.as_bytes())
+    }
+
+    fn list<T>(self, items: &[(ParticipantNumber, T)], bytes_of: impl Fn(&T) -> &[u8]) -> Self {
+        let counted = self.count(items.len());
+        items.iter().fold(counted, |writer, (number, item)| writer.put(&number.to_bytes()).put(bytes_of(item)))
     }
 }
 
@@ -175,19 +207,24 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
+    fn number(&mut self) -> Result<u16, DecodeError> {
+        Ok(u16::from_be_bytes(self.take()?))
+    }
+
     fn set(&mut self) -> Result<ParticipantSet, DecodeError> {
-        ParticipantSet::from_bytes(self.take()?).ok_or(DecodeError::List(self.name))
+        let length = usize::from(self.number()?);
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Length(self.name))?;
+        self.rest = rest;
+        ParticipantSet::from_bytes(bytes).ok_or(DecodeError::List(self.name))
     }
 
     fn list<T>(
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Vec<(ParticipantNumber, T)>, DecodeError> {
-        let [count] = self.take()?;
         let mut items: Vec<(ParticipantNumber, T)> = Vec::new();
-        for _ in 0..count {
-            let [number] = self.take()?;
-            let number = ParticipantNumber::new(number).ok_or(DecodeError::List(self.name))?;
+        for _ in 0..self.number()? {
+            let number = ParticipantNumber::new(self.number()?).ok_or(DecodeError::List(self.name))?;
             if items.last().is_some_and(|(last, _)| *last >= number) {
                 return Err(DecodeError::List(self.name));
             }
@@ -223,7 +260,7 @@ impl ShareKeys {
 impl DeliveredShares {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        Writer::new(2, &self.sid).put(&self.sharers.to_bytes()).list(&self.sealed, |sealed| sealed).0
+        Writer::new(2, &self.sid).set(&self.sharers).list(&self.sealed, |sealed| sealed).0
     }
 
     /// Reads [`DeliveredShares::encode`].
@@ -242,7 +279,8 @@ impl DeliveredShares {
 impl MaskedUpdateHeader {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        Writer::new(3, &self.sid).put(&self.length.to_be_bytes()).put(&self.sha256.0).0
+        let signature = &self.sharers_signature.0;
+        Writer::new(3, &self.sid).put(&self.length.to_be_bytes()).put(&self.sha256.0).put(signature).0
     }
 
     /// Reads [`MaskedUpdateHeader::encode`].
@@ -253,15 +291,16 @@ impl MaskedUpdateHeader {
         let (mut reader, sid) = Reader::new("masked update's header", 3, bytes)?;
         let length = u64::from_be_bytes(reader.take()?);
         let sha256 = Sha256Digest(reader.take()?);
+        let sharers_signature = Signature(reader.take()?);
         reader.end()?;
-        Ok(Self { sid, length, sha256 })
+        Ok(Self { sid, length, sha256, sharers_signature })
     }
 }
 
 impl SurvivorSet {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        Writer::new(4, &self.sid).put(&self.survivors.to_bytes()).0
+        Writer::new(4, &self.sid).set(&self.survivors).0
     }
 
     /// Reads [`SurvivorSet::encode`].
@@ -298,9 +337,10 @@ impl UnmaskRequest {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
         Writer::new(6, &self.sid)
-            .put(&self.reveal_self_masks.to_bytes())
-            .put(&self.reveal_mask_keys.to_bytes())
+            .set(&self.reveal_self_masks)
+            .set(&self.reveal_mask_keys)
             .list(&self.signatures, |signature| &signature.0)
+            .list(&self.sharers_signatures, |signature| &signature.0)
             .0
     }
 
@@ -312,26 +352,20 @@ impl UnmaskRequest {
         let (mut reader, sid) = Reader::new("unmasking request", 6, bytes)?;
         let (reveal_self_masks, reveal_mask_keys) = (reader.set()?, reader.set()?);
         let signatures = reader.list(|reader| reader.take().map(Signature))?;
+        let sharers_signatures = reader.list(|reader| reader.take().map(Signature))?;
         reader.end()?;
-        Ok(Self { sid, reveal_self_masks, reveal_mask_keys, signatures })
+        Ok(Self { sid, reveal_self_masks, reveal_mask_keys, signatures, sharers_signatures })
     }
 }
 
 impl UnmaskResponse {
     /// The message's bytes, which are secret until the round's sum is known.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::new(7, &self.sid);
-        writer
-            .0
-            .push(u8::try_from(self.shares.len()).expect("invariant: one share for each of at most 255 participants"));
-        for (subject, kind, share) in &self.shares {
-            let kind = match kind {
-                SecretKind::SelfMask => 1,
-                SecretKind::MaskKey => 2,
-            };
-            writer = writer.put(&[subject.get(), kind]).put(&share.0);
-        }
-        writer.0
+        let counted = Writer::new(7, &self.sid).count(self.shares.len());
+        let put = |writer: Writer, (subject, kind, share): &(ParticipantNumber, SecretKind, Share)| {
+            writer.put(&subject.to_bytes()).put(&[kind.to_byte()]).put(&share.0)
+        };
+        self.shares.iter().fold(counted, put).0
     }
 
     /// Reads [`UnmaskResponse::encode`].
@@ -342,11 +376,7 @@ impl UnmaskResponse {
         let (mut reader, sid) = Reader::new("unmasking answer", 7, bytes)?;
         let listed = reader.list(|reader| {
             let [kind] = reader.take()?;
-            let kind = match kind {
-                1 => SecretKind::SelfMask,
-                2 => SecretKind::MaskKey,
-                _ => return Err(DecodeError::List(reader.name)),
-            };
+            let kind = SecretKind::from_byte(kind).ok_or(DecodeError::List(reader.name))?;
             Ok((kind, Share(reader.take()?)))
         })?;
         reader.end()?;
@@ -365,15 +395,17 @@ pub(super) struct HeldShares {
 impl HeldShares {
     /// The plaintext that travels from `from` to `to`.
     pub(super) fn write(&self, from: ParticipantNumber, to: ParticipantNumber) -> zeroize::Zeroizing<Vec<u8>> {
-        zeroize::Zeroizing::new([[from.get(), to.get()].as_slice(), &self.mask_key.0, &self.self_mask.0].concat())
+        let ends = [from.to_bytes(), to.to_bytes()];
+        zeroize::Zeroizing::new([ends.as_flattened(), &self.mask_key.0, &self.self_mask.0].concat())
     }
 
     /// Reads it back; `None` when it was meant for somebody else.
     pub(super) fn read(plain: &[u8], from: ParticipantNumber, to: ParticipantNumber) -> Option<Self> {
-        let (ends, rest) = plain.split_first_chunk::<2>()?;
+        let (ends, rest) = plain.split_first_chunk::<4>()?;
         let (mask_key, rest) = rest.split_first_chunk::<SECRET_LENGTH>()?;
         let self_mask: &[u8; SECRET_LENGTH] = rest.try_into().ok()?;
-        (*ends == [from.get(), to.get()]).then(|| Self { mask_key: Share(*mask_key), self_mask: Share(*self_mask) })
+        let expected = [from.to_bytes(), to.to_bytes()];
+        (ends == expected.as_flattened()).then(|| Self { mask_key: Share(*mask_key), self_mask: Share(*self_mask) })
     }
 }
 
@@ -383,7 +415,7 @@ mod tests {
     use crate::identity::sha256;
     use proptest::prelude::*;
 
-    fn number(n: u8) -> ParticipantNumber {
+    fn number(n: u16) -> ParticipantNumber {
         ParticipantNumber::new(n).expect("not zero")
     }
 
@@ -391,7 +423,7 @@ mod tests {
     type Recode = fn(&[u8]) -> Result<Vec<u8>, DecodeError>;
     fn one_of_each() -> Vec<(Vec<u8>, Recode)> {
         let sid = sha256(b"round");
-        let sealed = vec![(number(2), [7; SEALED_LENGTH]), (number(255), [8; SEALED_LENGTH])];
+        let sealed = vec![(number(2), [7; SEALED_LENGTH]), (number(9_999), [8; SEALED_LENGTH])];
         let set = ParticipantSet::first(9);
         let signatures = vec![(number(1), Signature([1; 64])), (number(4), Signature([2; 64]))];
         let shares =
@@ -400,19 +432,26 @@ mod tests {
             (ShareKeys { sid, commitment: sha256(b"b"), sealed: sealed.clone() }.encode(), |b| {
                 ShareKeys::decode(b).map(|m| m.encode())
             }),
-            (DeliveredShares { sid, sharers: set, sealed }.encode(), |b| {
+            (DeliveredShares { sid, sharers: set.clone(), sealed }.encode(), |b| {
                 DeliveredShares::decode(b).map(|m| m.encode())
             }),
-            (MaskedUpdateHeader { sid, length: 77, sha256: sid }.encode(), |b| {
-                MaskedUpdateHeader::decode(b).map(|m| m.encode())
-            }),
-            (SurvivorSet { sid, survivors: set }.encode(), |b| SurvivorSet::decode(b).map(|m| m.encode())),
+            (
+                MaskedUpdateHeader { sid, length: 77, sha256: sid, sharers_signature: Signature([6; 64]) }.encode(),
+                |b| MaskedUpdateHeader::decode(b).map(|m| m.encode()),
+            ),
+            (SurvivorSet { sid, survivors: set.clone() }.encode(), |b| SurvivorSet::decode(b).map(|m| m.encode())),
             (ConsistencySignature { sid, signature: Signature([5; 64]) }.encode(), |b| {
                 ConsistencySignature::decode(b).map(|m| m.encode())
             }),
             (
-                UnmaskRequest { sid, reveal_self_masks: set, reveal_mask_keys: ParticipantSet::new(), signatures }
-                    .encode(),
+                UnmaskRequest {
+                    sid,
+                    reveal_self_masks: set,
+                    reveal_mask_keys: ParticipantSet::first(300),
+                    signatures,
+                    sharers_signatures: vec![(number(2), Signature([3; 64]))],
+                }
+                .encode(),
                 |b| UnmaskRequest::decode(b).map(|m| m.encode()),
             ),
             (UnmaskResponse { sid, shares }.encode(), |b| UnmaskResponse::decode(b).map(|m| m.encode())),
@@ -436,23 +475,23 @@ mod tests {
     #[test]
     fn lists_out_of_order_or_with_repeated_or_impossible_members_are_refused() {
         let sid = sha256(b"round");
-        let list = |numbers: [u8; 2]| {
+        let list = |numbers: [u16; 2]| {
             let mut bytes = vec![1];
             bytes.extend_from_slice(&sid.0);
             bytes.extend_from_slice(&[0; 32]);
-            bytes.push(2);
+            bytes.extend_from_slice(&[0, 2]);
             for number in numbers {
-                bytes.push(number);
+                bytes.extend_from_slice(&number.to_be_bytes());
                 bytes.extend_from_slice(&[0; SEALED_LENGTH]);
             }
             ShareKeys::decode(&bytes)
         };
         assert!(list([1, 2]).is_ok());
-        for bad in [[2, 1], [2, 2], [0, 1]] {
+        for bad in [[2, 1], [2, 2], [0, 1], [1, 10_001]] {
             assert_eq!(list(bad), Err(DecodeError::List("share-keys message")), "{bad:?}");
         }
         let mut nobody = SurvivorSet { sid, survivors: ParticipantSet::first(3) }.encode();
-        nobody[33] |= 1;
+        nobody[35] |= 1;
         assert!(matches!(SurvivorSet::decode(&nobody), Err(DecodeError::List(_))));
     }
 

@@ -16,8 +16,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::graph::{ParticipantNumber, ParticipantSet};
+use super::graph::Graph;
 use super::keys::{AgreementKey, BundleError, PrekeyBundle, Sid};
+use super::participants::{ParticipantNumber, ParticipantSet};
 use super::threshold::{ThresholdError, ValidThreshold};
 use crate::dp::noise::Variance;
 use crate::identity::{BadSignature, MerchantId, Sha256Digest, Signature, SigningKey, VerifyingKey, sha256};
@@ -29,8 +30,8 @@ pub const OFFER_CONTEXT: &str = "forecastle/secagg/offer/v1";
 /// The version this code speaks.
 pub const OFFER_VERSION: u16 = 1;
 
-/// The largest offer that is parsed, in bytes; 255 roster entries take less than a fifth.
-pub const OFFER_BYTES_MAX: usize = 1 << 20;
+/// The largest offer that is parsed, in bytes: 10,000 roster entries with the longest names fit.
+pub const OFFER_BYTES_MAX: usize = 8 << 20;
 
 /// What a round does, apart from who takes part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,6 +65,9 @@ pub struct RoundTerms {
     pub survivors_min: u16,
     /// t, the shares that reconstruct.
     pub threshold: u16,
+    /// k, against how many others each participant masks; absent on the complete graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbours: Option<u16>,
     /// n_C, the assumed colluders.
     pub colluders_assumed: u16,
     /// SHA-256 of the privacy plan.
@@ -196,12 +200,16 @@ impl SignedOffer {
         }
         let participants = u16::try_from(offer.roster.len()).unwrap_or(u16::MAX);
         let terms = &offer.terms;
-        let threshold =
-            ValidThreshold::new(participants, terms.survivors_min, terms.threshold, terms.colluders_assumed)?;
+        let (m, t, colluders) = (terms.survivors_min, terms.threshold, terms.colluders_assumed);
+        let threshold = match terms.neighbours {
+            None => ValidThreshold::new(participants, m, t, colluders)?,
+            Some(neighbours) => ValidThreshold::regular(participants, m, t, colluders, neighbours)?,
+        };
         let grid = terms.grid()?;
         check_noise(terms, threshold)?;
         check_roster(&offer.roster)?;
-        let opened = Opened { sid: sha256(&self.bytes), offer, threshold, grid };
+        let sid = sha256(&self.bytes);
+        let opened = Opened { sid, offer, threshold, grid, graph: threshold.graph(&sid) };
         Ok(VerifiedOffer(Arc::new(opened)))
     }
 }
@@ -244,6 +252,7 @@ struct Opened {
     offer: RoundOffer,
     threshold: ValidThreshold,
     grid: Grid,
+    graph: Graph,
 }
 
 impl VerifiedOffer {
@@ -267,9 +276,14 @@ impl VerifiedOffer {
         ParticipantSet::first(self.roster().len())
     }
 
-    /// n, m, t and n_C.
+    /// n, m, q, t, k and n_C.
     pub fn threshold(&self) -> ValidThreshold {
         self.0.threshold
+    }
+
+    /// Who masks against whom, and who holds whose shares.
+    pub fn graph(&self) -> &Graph {
+        &self.0.graph
     }
 
     /// The grid that updates are rounded on.

@@ -1,16 +1,16 @@
 //! Shamir secret sharing (1979) of 32-byte secrets over GF(2⁸).
 //!
-//! Each byte is the constant term of its own random polynomial of degree t−1; participant n holds the values at the
-//! point n, so the points are 1 to 255 and a secret never lies on one. The field is that of FIPS 197:
-//! x⁸+x⁴+x³+x+1. Multiplication runs in constant time, without tables indexed by secrets; the interpolation
-//! coefficients depend on public numbers only.
+//! Each byte is the constant term of its own random polynomial of degree t−1; a holder has the values at its
+//! [`Point`], 1 to 255, so a secret never lies on one. The field is that of FIPS 197: x⁸+x⁴+x³+x+1. Secrets are only ever
+//! multiplied by public numbers, points or interpolation coefficients: by doubling and adding all 32 bytes side by side,
+//! with branches on the public number and without tables indexed by secrets.
 //!
 //! The invariant: any t shares give the secret, fewer say nothing about it. A wrong share is *not* noticed here;
 //! whoever reconstructs compares the result with a commitment (`recover` takes that check as an argument).
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::graph::{ParticipantNumber, ParticipantSet};
+use super::graph::Point;
 use crate::entropy::{Entropy, EntropyUnavailable};
 
 /// The length of a secret and of a share, in bytes.
@@ -20,14 +20,17 @@ pub const SECRET_LENGTH: usize = 32;
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Share(pub(crate) [u8; SECRET_LENGTH]);
 
-/// A product in GF(2⁸), in constant time.
-fn multiply(a: u8, b: u8) -> u8 {
-    let (mut a, mut product) = (a, 0);
-    for bit in 0..8 {
-        product ^= a & (b >> bit & 1).wrapping_neg();
-        a = (a << 1) ^ (0x1b & (a >> 7).wrapping_neg());
+/// Adds `factor`·`values` into `sum`, byte by byte; `factor` is public.
+fn add_product<const N: usize>(sum: &mut [u8; N], values: &[u8; N], factor: u8) {
+    let (mut power, mut left) = (*values, factor);
+    while left != 0 {
+        if left & 1 == 1 {
+            sum.iter_mut().zip(&power).for_each(|(s, p)| *s ^= p);
+        }
+        power.iter_mut().for_each(|p| *p = (*p << 1) ^ (0x1b & (*p >> 7).wrapping_neg()));
+        left >>= 1;
     }
-    product
+    power.zeroize();
 }
 
 /// Discrete logarithms to base 3 and their inverse, for *public* numbers only: evaluation points.
@@ -46,47 +49,43 @@ const fn logarithms() -> ([u8; 256], [u8; 255]) {
     (logarithm, power)
 }
 
-/// Shares `secret` among `holders` so that any `threshold` of them reconstruct it.
+/// Shares `secret` among `holders` of them so that any `threshold` reconstruct it: the shares at the points 1, 2, ….
 ///
 /// # Errors
 /// [`EntropyUnavailable`] when the polynomials' coefficients cannot be drawn.
-///
-/// # Panics
-/// Never for a `threshold` of at least 1, which [`super::threshold::ValidThreshold`] guarantees.
 pub fn split(
     secret: &[u8; SECRET_LENGTH],
     threshold: u16,
-    holders: &ParticipantSet,
+    holders: usize,
     entropy: &mut dyn Entropy,
-) -> Result<Vec<(ParticipantNumber, Share)>, EntropyUnavailable> {
+) -> Result<Vec<Share>, EntropyUnavailable> {
     let degree = usize::from(threshold).saturating_sub(1);
-    let mut coefficients = Zeroizing::new(vec![0u8; degree * SECRET_LENGTH]);
-    entropy.fill(&mut coefficients)?;
-    let at = |point: u8| {
-        let mut value = [0u8; SECRET_LENGTH];
-        for row in coefficients.chunks_exact(SECRET_LENGTH).rev() {
-            for (v, c) in value.iter_mut().zip(row) {
-                *v = multiply(*v ^ c, point);
-            }
+    let mut coefficients = Zeroizing::new(vec![[0u8; SECRET_LENGTH]; degree]);
+    entropy.fill(coefficients.as_flattened_mut())?;
+    let at = |point: Point| {
+        // Horner's rule, from the highest coefficient down to the secret.
+        let mut value = Share([0; SECRET_LENGTH]);
+        for row in coefficients.iter().rev().chain([secret]) {
+            let mut next = *row;
+            add_product(&mut next, &value.0, point.get());
+            value.0 = next;
         }
-        value.iter_mut().zip(secret).for_each(|(v, s)| *v ^= s);
-        Share(value)
+        value
     };
-    Ok(holders.iter().map(|number| (number, at(number.get()))).collect())
+    Ok((0..holders).map_while(Point::of_rank).map(at).collect())
 }
 
 /// The value at `point` of the polynomials through `shares`; `point` 0 is the secret.
-fn interpolate(shares: &[(ParticipantNumber, &Share)], point: u8) -> Share {
+fn interpolate(shares: &[(Point, &Share)], point: u8) -> Share {
     let mut value = Share([0; SECRET_LENGTH]);
     for (own, share) in shares {
-        let coefficient = lagrange(shares, *own, point);
-        value.0.iter_mut().zip(share.0).for_each(|(v, s)| *v ^= multiply(s, coefficient));
+        add_product(&mut value.0, &share.0, lagrange(shares, *own, point));
     }
     value
 }
 
 /// Π_{j≠i} (point − x_j)/(x_i − x_j), where x_i is `own`; only public numbers enter.
-fn lagrange(shares: &[(ParticipantNumber, &Share)], own: ParticipantNumber, point: u8) -> u8 {
+fn lagrange(shares: &[(Point, &Share)], own: Point, point: u8) -> u8 {
     let (logarithm, power) = &LOGARITHMS;
     let mut exponent = 0u32;
     for (other, _) in shares.iter().filter(|(other, _)| *other != own) {
@@ -103,7 +102,7 @@ fn lagrange(shares: &[(ParticipantNumber, &Share)], own: ParticipantNumber, poin
 /// What [`recover`] found.
 pub(crate) enum Recovered {
     /// The secret, and whose shares disagree with it (empty when the first t shares sufficed, or nothing certain can be said).
-    Secret(Zeroizing<[u8; SECRET_LENGTH]>, ParticipantSet),
+    Secret(Zeroizing<[u8; SECRET_LENGTH]>, Vec<Point>),
     /// No t shares that were tried belong to the committed secret.
     Nothing,
 }
@@ -116,12 +115,12 @@ const ATTEMPTS: usize = 4_096;
 /// run of t consecutive holders is clean. Their holders are named as long as they are few enough, ⌊(r+1−t)/2⌋ of r, that
 /// nobody else can have been framed.
 pub(crate) fn recover(
-    shares: &[(ParticipantNumber, &Share)],
+    shares: &[(Point, &Share)],
     threshold: u16,
     is_committed: impl Fn(&[u8; SECRET_LENGTH]) -> bool,
 ) -> Recovered {
     let t = usize::from(threshold);
-    if shares.len() < t {
+    if t == 0 || shares.len() < t {
         return Recovered::Nothing;
     }
     for (attempt, subset) in subsets(shares.len(), t).take(ATTEMPTS).enumerate() {
@@ -130,17 +129,17 @@ pub(crate) fn recover(
         if is_committed(&secret.0) {
             if attempt == 0 {
                 // Nothing was wrong where it mattered; the shares beyond the first t are not looked at.
-                return Recovered::Secret(Zeroizing::new(secret.0), ParticipantSet::new());
+                return Recovered::Secret(Zeroizing::new(secret.0), Vec::new());
             }
-            let wrong: ParticipantSet = shares
+            let wrong: Vec<Point> = shares
                 .iter()
-                .filter(|(number, share)| interpolate(&chosen, number.get()).0 != share.0)
-                .map(|(number, _)| *number)
+                .filter(|(point, share)| interpolate(&chosen, point.get()).0 != share.0)
+                .map(|(point, _)| *point)
                 .collect();
             // Liars could choose their errors so that they cancel at the secret and make honest shares look wrong.
             // With the secret as one more, certain point, at most one polynomial disagrees with this few shares.
             let certain = 2 * wrong.len() <= shares.len() + 1 - t;
-            let wrong = if certain { wrong } else { ParticipantSet::new() };
+            let wrong = if certain { wrong } else { Vec::new() };
             return Recovered::Secret(Zeroizing::new(secret.0), wrong);
         }
     }
@@ -164,8 +163,18 @@ mod tests {
     use crate::entropy::SeededEntropy;
     use proptest::prelude::*;
 
-    fn referenced(shares: &[(ParticipantNumber, Share)]) -> Vec<(ParticipantNumber, &Share)> {
-        shares.iter().map(|(number, share)| (*number, share)).collect()
+    fn pointed(shares: &[Share]) -> Vec<(Point, &Share)> {
+        shares.iter().enumerate().map(|(rank, share)| (Point::of_rank(rank).expect("below 255"), share)).collect()
+    }
+
+    fn entropy(seed: [u8; 32]) -> SeededEntropy {
+        SeededEntropy::danger_from_seed(seed)
+    }
+
+    fn multiply(a: u8, b: u8) -> u8 {
+        let mut product = [0];
+        add_product(&mut product, &[a], b);
+        product[0]
     }
 
     #[test]
@@ -194,33 +203,35 @@ mod tests {
                 Ok(())
             }
         }
-        let shares = split(&[0x2a; 32], 2, &ParticipantSet::first(3), &mut Sevens).expect("entropy");
-        let bytes: Vec<u8> = shares.iter().map(|(_, share)| share.0[0]).collect();
+        let shares = split(&[0x2a; 32], 2, 3, &mut Sevens).expect("entropy");
+        let bytes: Vec<u8> = shares.iter().map(|share| share.0[0]).collect();
         assert_eq!(bytes, vec![0x2d, 0x24, 0x23]);
-        assert_eq!(interpolate(&referenced(&shares)[1..], 0).0, [0x2a; 32]);
+        assert_eq!(interpolate(&pointed(&shares)[1..], 0).0, [0x2a; 32]);
     }
 
     #[test]
     fn fewer_shares_than_the_threshold_fit_every_secret() {
         // With t = 3, two shares and any guess of the secret determine a polynomial: the shares exclude nothing.
-        let shares = split(&[9; 32], 3, &ParticipantSet::first(5), &mut SeededEntropy::danger_from_seed([1; 32]))
-            .expect("entropy");
-        assert!(matches!(recover(&referenced(&shares)[..2], 3, |_| true), Recovered::Nothing));
-        assert_ne!(interpolate(&referenced(&shares)[..2], 0).0, [9; 32]);
+        let shares = split(&[9; 32], 3, 5, &mut entropy([1; 32])).expect("entropy");
+        assert!(matches!(recover(&pointed(&shares)[..2], 3, |_| true), Recovered::Nothing));
+        assert_ne!(interpolate(&pointed(&shares)[..2], 0).0, [9; 32]);
     }
 
     #[test]
     fn liars_whose_errors_cancel_frame_nobody() {
         // t = 2 of holders 1 to 4, the secret's polynomial constant 0. Holder 1 lies so that attempt one fails; 2 and 3
         // choose errors that cancel at the secret: the line through their shares passes through 0 but misses 4.
-        let shares: Vec<_> = [(1, 9), (2, 2), (3, 3), (4, 0)]
-            .map(|(n, byte)| (ParticipantNumber::new(n).expect("not zero"), Share([byte; 32])))
-            .to_vec();
-        assert_eq!(interpolate(&referenced(&shares)[1..3], 0).0, [0; 32]);
-        match recover(&referenced(&shares), 2, |found| found == &[0; 32]) {
+        let shares = [9, 2, 3, 0].map(|byte| Share([byte; 32]));
+        assert_eq!(interpolate(&pointed(&shares)[1..3], 0).0, [0; 32]);
+        match recover(&pointed(&shares), 2, |found| found == &[0; 32]) {
             Recovered::Secret(_, named) => assert!(named.is_empty(), "{named:?}"),
             Recovered::Nothing => panic!("the secret is there"),
         }
+    }
+
+    #[test]
+    fn at_most_255_hold_shares() {
+        assert_eq!(split(&[1; 32], 2, 300, &mut entropy([2; 32])).expect("entropy").len(), 255);
     }
 
     proptest! {
@@ -230,9 +241,10 @@ mod tests {
             secret in any::<[u8; 32]>(), seed in any::<[u8; 32]>(), t in 1u16..20, extra in 0usize..10, rotate in any::<usize>(),
         ) {
             let n = usize::from(t) + extra;
-            let mut shares = split(&secret, t, &ParticipantSet::first(n), &mut SeededEntropy::danger_from_seed(seed)).expect("entropy");
+            let shares = split(&secret, t, n, &mut entropy(seed)).expect("entropy");
+            let mut shares = pointed(&shares);
             shares.rotate_left(rotate % n);
-            prop_assert_eq!(interpolate(&referenced(&shares)[..usize::from(t)], 0).0, secret);
+            prop_assert_eq!(interpolate(&shares[..usize::from(t)], 0).0, secret);
         }
 
         #[test]
@@ -240,19 +252,18 @@ mod tests {
             secret in any::<[u8; 32]>(), seed in any::<[u8; 32]>(), t in 2u16..12, a in any::<usize>(), b in any::<usize>(),
         ) {
             let n = usize::from(t) + 2;
-            let mut shares = split(&secret, t, &ParticipantSet::first(n), &mut SeededEntropy::danger_from_seed(seed)).expect("entropy");
-            let wrong: ParticipantSet = [a % n, b % n].into_iter().filter_map(ParticipantNumber::from_position).collect();
-            for (number, share) in &mut shares {
-                if wrong.contains(*number) {
-                    share.0[5] ^= 0x40;
-                }
-            }
-            match recover(&referenced(&shares), t, |found| found == &secret) {
+            let mut shares = split(&secret, t, n, &mut entropy(seed)).expect("entropy");
+            let mut wrong = vec![a % n, b % n];
+            wrong.sort_unstable();
+            wrong.dedup();
+            wrong.iter().for_each(|rank| shares[*rank].0[5] ^= 0x40);
+            match recover(&pointed(&shares), t, |found| found == &secret) {
                 Recovered::Secret(found, named) => {
+                    let named: Vec<usize> = named.iter().map(|point| point.rank()).collect();
                     prop_assert_eq!(*found, secret);
                     // An honest holder is never named; a single liar among the first t always is.
-                    prop_assert!(named.is_subset(&wrong));
-                    let needed = shares[..usize::from(t)].iter().any(|(number, _)| wrong.contains(*number));
+                    prop_assert!(named.iter().all(|rank| wrong.contains(rank)));
+                    let needed = wrong.iter().any(|rank| *rank < usize::from(t));
                     prop_assert!(wrong.len() > 1 || (named == wrong) == needed);
                 }
                 Recovered::Nothing => prop_assert!(false, "two wrong shares of {} at t = {} were not survived", n, t),

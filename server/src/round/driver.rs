@@ -179,7 +179,7 @@ impl Shared {
         }
         let size = u16::try_from(keys.len()).unwrap_or(u16::MAX);
         let terms = self.terms(round, size, ledger_size, ledger_root);
-        let (state, signed) = match terms.and_then(|terms| Ok(keys.close(terms, &self.key)?)) {
+        let (state, signed) = match terms.and_then(|terms| Ok(keys.close(terms, &self.key, self.spools.clone())?)) {
             Ok(opened) => opened,
             Err(error) => {
                 // The pre-keys that brought this about stay used; the round number was not.
@@ -228,6 +228,7 @@ impl Shared {
             variance_local,
             survivors_min: threshold.survivors_min(),
             threshold: threshold.threshold(),
+            neighbours: threshold.neighbours(),
             colluders_assumed: threshold.colluders(),
             plan_sha256: self.state.plan_sha256(),
             // Key sharing and masked updates take one phase each.
@@ -249,10 +250,10 @@ impl Shared {
                 signed,
                 stage: Stage::KeyShares,
                 state: Some(Open::KeyShares(state)),
-                delivered: Default::default(),
+                sharers: Default::default(),
                 uploads: Default::default(),
                 survivors: None,
-                unmask: None,
+                signers: Default::default(),
             });
         });
         self.hall.notify();
@@ -300,25 +301,23 @@ impl Shared {
             });
             match state {
                 Open::KeyShares(state) => {
-                    let (next, deliveries) = state.close()?;
-                    let delivered = deliveries.into_iter().map(|(to, message)| (to, message.encode())).collect();
+                    let next = state.close()?;
+                    let sharers = next.sharers().clone();
                     self.open_phase(Stage::MaskedUpdates, Open::MaskedUpdates(next), |running| {
-                        running.delivered = delivered
+                        running.sharers = sharers;
                     });
                 }
                 Open::MaskedUpdates(state) => {
                     let (next, message) = state.close()?;
-                    let survivors = (message.survivors, message.encode());
                     self.open_phase(Stage::Consistency, Open::Consistency(next), |running| {
-                        running.survivors = Some(survivors)
+                        running.survivors = Some(message);
                     });
                 }
                 Open::Consistency(state) => {
                     // Every survivor's charge became durable before its bytes were taken: see `upload`.
-                    let signers = state.survivors().difference(&state.waiting_for());
-                    let (next, message) = state.close()?;
-                    let unmask = (signers, message.encode());
-                    self.open_phase(Stage::Unmasking, Open::Unmasking(next), |running| running.unmask = Some(unmask));
+                    let next = state.close()?;
+                    let signers = next.signers().clone();
+                    self.open_phase(Stage::Unmasking, Open::Unmasking(next), |running| running.signers = signers);
                 }
                 Open::Unmasking(state) => {
                     self.hall.with(|desk| {
@@ -352,11 +351,12 @@ impl Shared {
             let (phase, waiting, names, enough) = self.hall.with(|desk| {
                 let running = desk.running.as_ref().expect("only this task ends a round");
                 let (phase, waiting) = running.waiting().expect("only this task closes a phase");
-                (phase, waiting, running.names(&waiting), running.is_enough())
+                let names = running.names(&waiting);
+                (phase, waiting, names, running.is_enough())
             });
-            if told != Some(waiting) {
+            if told.as_ref() != Some(&waiting) {
                 self.events.emit(ServerEvent::PhaseWaiting { round, phase, missing: names });
-                told = Some(waiting);
+                told = Some(waiting.clone());
             }
             let now = Instant::now();
             if waiting.is_empty() || now >= deadline {
@@ -370,11 +370,11 @@ impl Shared {
             if now >= until {
                 return Ok(());
             }
+            let known = waiting.clone();
             let stopping = self
                 .hall
-                .wait_until(until, |desk| {
-                    let changed =
-                        desk.running.as_ref().and_then(Running::waiting).is_some_and(|(_, set)| set != waiting);
+                .wait_until(until, move |desk| {
+                    let changed = desk.running.as_ref().and_then(Running::waiting).is_some_and(|(_, set)| set != known);
                     (desk.stopping || changed).then_some(desk.stopping)
                 })
                 .await;
@@ -382,7 +382,7 @@ impl Shared {
                 return Err(Abandon::Stopping);
             }
             // Answers that come together are reported together.
-            if stopping.is_some() && told.is_some_and(|set| set.len() > 16) {
+            if stopping.is_some() && waiting.len() > 16 {
                 sleep(EVENT_PAUSE).await;
             }
         }

@@ -17,4 +17,5 @@ pub(crate) mod phase;
 pub mod prekeys;
 pub(crate) mod publish;
 pub(crate) mod service;
+pub(crate) mod spool;
 pub(crate) mod upload;

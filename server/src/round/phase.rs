@@ -14,8 +14,8 @@ use std::time::Duration;
 use forecastle_crypto::{
     identity::{MerchantId, Sha256Digest},
     secagg::{
-        AwaitingConsistency, AwaitingMaskedUpdates, AwaitingShares, AwaitingUnmasking, ParticipantNumber,
-        ParticipantSet, PeerMisbehaved, SignedOffer, Upload, VerifiedOffer,
+        AwaitingConsistency, AwaitingMaskedUpdates, AwaitingShares, AwaitingUnmasking, NotTaken, ParticipantNumber,
+        ParticipantSet, PeerMisbehaved, SignedOffer, SurvivorSet, Upload, VerifiedOffer,
     },
 };
 use tokio::{sync::watch, time::Instant};
@@ -57,14 +57,14 @@ pub(crate) struct Running {
     pub(crate) stage: Stage,
     /// The open phase's state; `None` while the driver works on it.
     pub(crate) state: Option<Open>,
-    /// S2 for each member of U1, once key sharing is over.
-    pub(crate) delivered: BTreeMap<ParticipantNumber, Vec<u8>>,
+    /// U1, once key sharing is over.
+    pub(crate) sharers: ParticipantSet,
     /// Announced masked updates.
     pub(crate) uploads: BTreeMap<ParticipantNumber, Slot>,
-    /// U2 and S3, once uploads are over.
-    pub(crate) survivors: Option<(ParticipantSet, Vec<u8>)>,
-    /// Signers and S4, once the consistency check is over.
-    pub(crate) unmask: Option<(ParticipantSet, Vec<u8>)>,
+    /// S3, once uploads are over.
+    pub(crate) survivors: Option<SurvivorSet>,
+    /// Who signed, once the consistency check is over.
+    pub(crate) signers: ParticipantSet,
 }
 
 /// Stages in their order.
@@ -308,11 +308,15 @@ pub(crate) fn over(outcome: &Outcome) -> Status {
     }
 }
 
-/// The answer to a message that the aggregator turned away.
-pub(crate) fn turned_away(error: &PeerMisbehaved) -> Status {
+/// The answer to a message that the aggregator did not take.
+pub(crate) fn not_taken(error: &NotTaken) -> Status {
     match error {
-        PeerMisbehaved::Equivocation(_) => Status::already_exists(error.to_string()),
-        PeerMisbehaved::NotExpected(_) => Status::failed_precondition(error.to_string()),
-        _ => Status::invalid_argument(error.to_string()),
+        NotTaken::Misbehaved(PeerMisbehaved::Equivocation(_)) => Status::already_exists(error.to_string()),
+        NotTaken::Misbehaved(PeerMisbehaved::NotExpected(_)) => Status::failed_precondition(error.to_string()),
+        NotTaken::Misbehaved(_) => Status::invalid_argument(error.to_string()),
+        NotTaken::Spool(error) => {
+            tracing::error!("{error}");
+            Status::unavailable("the server could not keep this: send it again in a moment")
+        }
     }
 }

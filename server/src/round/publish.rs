@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use forecastle_crypto::{
     identity::MerchantId,
     ledger::entry::{Entry, RoundClosed},
-    secagg::{Aggregate, ParticipantSet},
+    secagg::{Aggregate, ParticipantNumber, ParticipantSet},
 };
 
 use crate::{
@@ -105,13 +105,15 @@ impl Shared {
             })
             .collect::<Result<Vec<u64>, StoreError>>()?;
         let terms = aggregate.offer.terms().clone();
-        let numbers = |set: &ParticipantSet| set.iter().map(|n| n.get()).collect::<Vec<u8>>();
+        // An entry holds numbers of one byte; plans with larger cohorts are not founded.
+        let byte = |number: ParticipantNumber| u8::try_from(number.get()).ok();
+        let numbers = |set: &ParticipantSet| set.iter().filter_map(byte).collect::<Vec<u8>>();
         let entry = RoundClosed {
             sid: aggregate.offer.sid(),
             roster: aggregate.offer.roster().iter().map(|e| e.merchant.clone()).collect(),
             sharers: numbers(&aggregate.sharers),
             survivors: numbers(&aggregate.survivors),
-            consistency: aggregate.signatures.iter().map(|(n, s)| (n.get(), *s)).collect(),
+            consistency: aggregate.signatures.iter().filter_map(|(n, s)| Some((byte(*n)?, *s))).collect(),
             charges,
             noise_multiplier_effective: self.state.plan().noise_of(aggregate.survivors.len()),
             model_version: staged.version(),

@@ -4,7 +4,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use forecastle_crypto::secagg::{ConsistencySignature, ParticipantNumber, PeerMisbehaved, ShareKeys, UnmaskResponse};
+use forecastle_crypto::secagg::{ConsistencySignature, NotTaken, ParticipantNumber, ShareKeys, UnmaskResponse};
 use forecastle_proto::{
     limits::WAIT_MS_MAX,
     round::{
@@ -21,7 +21,7 @@ use crate::{
     identity::merchants::{Merchant, caller, internal},
     now_ms,
     round::{
-        phase::{Open, Outcome, Progress, Running, Session, Stage, between_phases, over, too_late, turned_away},
+        phase::{Open, Outcome, Progress, Running, Session, Stage, between_phases, not_taken, over, too_late},
         prekeys::{self, PrekeyError},
     },
     server::Shared,
@@ -98,14 +98,20 @@ impl Rounds for RoundService {
     async fn share_keys(&self, request: Request<ParticipantMessage>) -> Answer<Accepted> {
         let message = |bytes: &[u8]| ShareKeys::decode(bytes);
         self.submit(request, Stage::KeyShares, message, |running, from, message| match &mut running.state {
-            Some(Open::KeyShares(state)) => Some(state.receive(from, message)),
+            Some(Open::KeyShares(state)) => Some(state.receive(from, &message)),
             _ => None,
         })
         .await
     }
 
     async fn await_shares(&self, request: Request<RoundCall>) -> Answer<AwaitMessageResponse> {
-        self.await_message(request, Stage::KeyShares, |running, number| running.delivered.get(&number).cloned()).await
+        self.await_message(request, Stage::KeyShares, |running, number| match &mut running.state {
+            Some(Open::MaskedUpdates(state)) if running.sharers.contains(number) => {
+                Some(state.delivery(number).map(|message| message.encode()))
+            }
+            _ => None,
+        })
+        .await
     }
 
     async fn upload_offset(&self, request: Request<RoundCall>) -> Answer<UploadOffsetResponse> {
@@ -115,7 +121,7 @@ impl Rounds for RoundService {
             Session::Ended(outcome) => Err(over(&outcome)),
             Session::Running(running, number) => Ok(match running.uploads.get(&number).map(|s| &s.progress) {
                 Some(Progress::Complete(length)) => *length,
-                Some(Progress::Resting { upload: Some(upload), .. }) => upload.received() as u64,
+                Some(Progress::Resting { upload: Some(upload), .. }) => upload.received(),
                 // A busy upload is one whose connection the server has not yet given up.
                 Some(Progress::Busy) => {
                     return Err(Status::aborted("an upload of yours is still at work: ask again in a second"));
@@ -134,8 +140,8 @@ impl Rounds for RoundService {
 
     async fn await_survivors(&self, request: Request<RoundCall>) -> Answer<AwaitMessageResponse> {
         self.await_message(request, Stage::MaskedUpdates, |running, number| {
-            let (survivors, message) = running.survivors.as_ref()?;
-            survivors.contains(number).then(|| message.clone())
+            let message = running.survivors.as_ref()?;
+            message.survivors.contains(number).then(|| Ok(message.encode()))
         })
         .await
     }
@@ -143,16 +149,18 @@ impl Rounds for RoundService {
     async fn confirm(&self, request: Request<ParticipantMessage>) -> Answer<Accepted> {
         let message = |bytes: &[u8]| ConsistencySignature::decode(bytes);
         self.submit(request, Stage::Consistency, message, |running, from, message| match &mut running.state {
-            Some(Open::Consistency(state)) => Some(state.receive(from, &message)),
+            Some(Open::Consistency(state)) => Some(state.receive(from, &message).map_err(NotTaken::from)),
             _ => None,
         })
         .await
     }
 
     async fn await_unmask_request(&self, request: Request<RoundCall>) -> Answer<AwaitMessageResponse> {
-        self.await_message(request, Stage::Consistency, |running, number| {
-            let (signers, message) = running.unmask.as_ref()?;
-            signers.contains(number).then(|| message.clone())
+        self.await_message(request, Stage::Consistency, |running, number| match &running.state {
+            Some(Open::Unmasking(state)) if running.signers.contains(number) => {
+                Some(state.request(number).map(|message| message.encode()).map_err(NotTaken::from))
+            }
+            _ => None,
         })
         .await
     }
@@ -160,7 +168,7 @@ impl Rounds for RoundService {
     async fn unmask(&self, request: Request<ParticipantMessage>) -> Answer<Accepted> {
         let message = |bytes: &[u8]| UnmaskResponse::decode(bytes);
         self.submit(request, Stage::Unmasking, message, |running, from, message| match &mut running.state {
-            Some(Open::Unmasking(state)) => Some(state.receive(from, message)),
+            Some(Open::Unmasking(state)) => Some(state.receive(from, &message)),
             _ => None,
         })
         .await
@@ -224,7 +232,7 @@ impl RoundService {
         request: Request<ParticipantMessage>,
         stage: Stage,
         decode: impl FnOnce(&[u8]) -> Result<M, forecastle_crypto::secagg::DecodeError>,
-        receive: impl FnOnce(&mut Running, ParticipantNumber, M) -> Option<Result<(), PeerMisbehaved>>,
+        receive: impl FnOnce(&mut Running, ParticipantNumber, M) -> Option<Result<(), NotTaken>>,
     ) -> Answer<Accepted> {
         let merchant = self.caller(&request).await?;
         let ParticipantMessage { sid, message } = request.into_inner();
@@ -234,7 +242,7 @@ impl RoundService {
             Session::Ended(Outcome::Published { .. }) => Ok(()),
             Session::Ended(outcome) => Err(over(&outcome)),
             Session::Running(running, from) => match receive(running, from, message) {
-                Some(result) => result.map_err(|e| turned_away(&e)),
+                Some(result) => result.map_err(|e| not_taken(&e)),
                 None if was_heard(running, stage, from) => Ok(()),
                 None if running.is_between_phases() => Err(between_phases()),
                 None if running.stage < stage => Err(Status::failed_precondition(
@@ -252,7 +260,7 @@ impl RoundService {
         &self,
         request: Request<RoundCall>,
         stage: Stage,
-        find: impl Fn(&Running, ParticipantNumber) -> Option<Vec<u8>>,
+        find: impl Fn(&mut Running, ParticipantNumber) -> Option<Result<Vec<u8>, NotTaken>>,
     ) -> Answer<AwaitMessageResponse> {
         use await_message_response::Answer;
         let merchant = self.caller(&request).await?;
@@ -267,7 +275,7 @@ impl RoundService {
                     },
                 }))),
                 Ok(Session::Running(running, number)) => match find(running, number) {
-                    Some(message) => Some(Ok(Answer::Message(message))),
+                    Some(message) => Some(message.map(Answer::Message).map_err(|e| not_taken(&e))),
                     None if running.stage > stage => Some(Ok(Answer::Ended(RoundEnded {
                         reason: "what was due from this merchant did not arrive in time; the round goes on without it"
                             .into(),
@@ -285,13 +293,10 @@ impl RoundService {
 /// Whether a stage that is over had heard this participant: its repeat is then no news.
 fn was_heard(running: &Running, stage: Stage, from: ParticipantNumber) -> bool {
     match stage {
-        Stage::KeyShares => running.delivered.contains_key(&from),
-        Stage::Consistency => running.unmask.as_ref().is_some_and(|(signers, _)| signers.contains(from)),
+        Stage::KeyShares => running.sharers.contains(from),
+        Stage::Consistency => running.signers.contains(from),
         // The sum is being unmasked or published: what a signer adds is no longer needed.
-        Stage::Unmasking => {
-            running.stage >= Stage::Unmasking
-                && running.unmask.as_ref().is_some_and(|(signers, _)| signers.contains(from))
-        }
+        Stage::Unmasking => running.stage >= Stage::Unmasking && running.signers.contains(from),
         Stage::MaskedUpdates | Stage::Publishing => false,
     }
 }

@@ -5,7 +5,7 @@
 //! 1. header and charge are checked; nothing is kept yet;
 //! 2. the charge becomes durable in the log *before any byte of the update is taken*. A crash after this
 //!    over-counts at most: the round is abandoned and the charge stays spent;
-//! 3. bytes are collected in memory; a crash loses them with the round;
+//! 3. bytes are collected in a temporary file; a crash loses them with the round;
 //! 4. the complete update is verified and added to the sum.
 //!
 //! The invariant: no byte that the aggregator holds lacks a durable charge, so charges always precede the request
@@ -29,7 +29,7 @@ use crate::{
     ledger::store::LedgerError,
     round::{
         charge::{self, Expected},
-        phase::{Hall, Open, Progress, Running, Session, Slot, between_phases, over, too_late, turned_away},
+        phase::{Hall, Open, Progress, Running, Session, Slot, between_phases, not_taken, over, too_late},
     },
     server::Shared,
     store::{StoreError, stored},
@@ -100,7 +100,7 @@ impl Shared {
         if claim.upload.is_none() {
             let begun = self.hall.with(|desk| match desk.session(&start.sid, &merchant.name)? {
                 Session::Running(running, number) => match &running.state {
-                    Some(Open::MaskedUpdates(state)) => state.begin_upload(number, header).map_err(|e| turned_away(&e)),
+                    Some(Open::MaskedUpdates(state)) => state.begin_upload(number, header).map_err(|e| not_taken(&e)),
                     _ => Err(too_late()),
                 },
                 Session::Ended(outcome) => Err(over(&outcome)),
@@ -114,7 +114,7 @@ impl Shared {
                 break;
             }
             let chunk = match next(&mut stream).await? {
-                None => return Ok(upload.received() as u64),
+                None => return Ok(upload.received()),
                 Some(Part::Start(_)) => {
                     return Err(Status::invalid_argument("an upload has one header, at its beginning"));
                 }
@@ -126,9 +126,7 @@ impl Shared {
                     chunk.data.len()
                 )));
             }
-            let offset = usize::try_from(chunk.offset)
-                .map_err(|_| Status::out_of_range("the chunk's offset is beyond any update"))?;
-            upload.push(offset, &chunk.data).map_err(|e| turned_away(&e))?;
+            upload.push(chunk.offset, &chunk.data).map_err(|e| not_taken(&e))?;
         }
         let upload = claim.upload.take().expect("the loop above ended with it complete");
         self.complete(&claim, *upload)
@@ -198,13 +196,13 @@ impl Shared {
 
     /// Adds a complete upload to the sum.
     fn complete(&self, claim: &Claim, upload: Upload) -> Result<u64, Status> {
-        let length = upload.received() as u64;
+        let length = upload.received();
         self.hall.with(|desk| match desk.session(&claim.sid, &claim.merchant.name)? {
             Session::Running(running, number) => {
                 let Some(Open::MaskedUpdates(state)) = &mut running.state else { return Err(too_late()) };
                 // An update with another digest than announced is dropped: the slot rests empty, and the same
                 // announcement may send it again.
-                state.complete(upload).map_err(|e| turned_away(&e))?;
+                state.complete(upload).map_err(|e| not_taken(&e))?;
                 if let Some(slot) = running.uploads.get_mut(&number) {
                     slot.progress = Progress::Complete(length);
                 }
@@ -225,8 +223,7 @@ fn claim(session: Session<'_>, start: &MaskedUpdateStart) -> Result<Claimed, Sta
     };
     let open = match &running.state {
         Some(Open::MaskedUpdates(state)) => {
-            let expected = state.waiting_for().contains(number) || state.survivors().contains(number);
-            if !expected {
+            if !state.sharers().contains(number) {
                 return Err(Status::failed_precondition(
                     "your key shares are not part of this round: wait for the next offer",
                 ));

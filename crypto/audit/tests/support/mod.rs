@@ -133,9 +133,9 @@ fn charge(plan: &PrivacyPlan, text: &str, round: u64, k: u8) -> Charge {
 }
 
 fn closed(plan: &PrivacyPlan, text: &str, round: u64, tree: &MerkleTree, charges: Vec<u64>) -> RoundClosed {
-    let everyone = vec![1, 2, 3, 4];
+    let everyone: Vec<u8> = vec![1, 2, 3, 4];
     let sid = sha256(&round.to_be_bytes());
-    let set: ParticipantSet = everyone.iter().filter_map(|n| ParticipantNumber::new(*n)).collect();
+    let set: ParticipantSet = everyone.iter().filter_map(|n| ParticipantNumber::new((*n).into())).collect();
     let statement = consistency_message(&sid, &set, &set);
     let consistency: Vec<(u8, Signature)> =
         everyone.iter().map(|k| (*k, identity(*k).sign(CONSISTENCY_CONTEXT, &statement))).collect();
@@ -155,6 +155,7 @@ fn closed(plan: &PrivacyPlan, text: &str, round: u64, tree: &MerkleTree, charges
             variance_local: plan.local_variance().expect("a variance"),
             survivors_min: plan.rounds.survivors_min,
             threshold: 3,
+            neighbours: None,
             colluders_assumed: plan.rounds.colluders_assumed,
             plan_sha256: PrivacyPlan::digest_of(text.as_bytes()),
             deadline_ms: 1_700_000_060_000,

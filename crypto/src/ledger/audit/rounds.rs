@@ -218,5 +218,5 @@ fn distinct_members(numbers: &[u8], cohort: usize) -> bool {
 }
 
 fn set(numbers: &[u8]) -> ParticipantSet {
-    numbers.iter().filter_map(|number| ParticipantNumber::new(*number)).collect()
+    numbers.iter().filter_map(|number| ParticipantNumber::new(u16::from(*number))).collect()
 }

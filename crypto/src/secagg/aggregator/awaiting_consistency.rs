@@ -1,13 +1,13 @@
 //! Collects the survivors' signatures over both sets.
 //!
-//! Receives one [`ConsistencySignature`] of each survivor, verified at once; closes with at least t of them.
+//! Receives one [`ConsistencySignature`] of each survivor, verified at once; closes with at least q of them.
 
 use std::collections::BTreeMap;
 
 use super::super::error::{PeerMisbehaved, RoundFailed};
-use super::super::graph::{ParticipantNumber, ParticipantSet};
-use super::super::messages::{CONSISTENCY_CONTEXT, ConsistencySignature, UnmaskRequest, consistency_message};
+use super::super::messages::{CONSISTENCY_CONTEXT, ConsistencySignature, consistency_message};
 use super::super::offer::VerifiedOffer;
+use super::super::participants::{ParticipantNumber, ParticipantSet};
 use super::awaiting_masked_updates::Collected;
 use super::{AwaitingUnmasking, check_enough, check_sender};
 use crate::identity::Signature;
@@ -31,8 +31,8 @@ impl AwaitingConsistency {
     }
 
     /// U2.
-    pub fn survivors(&self) -> ParticipantSet {
-        self.survivors
+    pub fn survivors(&self) -> &ParticipantSet {
+        &self.survivors
     }
 
     /// Which survivors have not signed.
@@ -58,22 +58,15 @@ impl AwaitingConsistency {
         Ok(())
     }
 
-    /// Ends the stage: the request that goes to every signer. Before it is sent, the charges of all survivors have to
-    /// be durable in the federation's ledger.
+    /// Ends the stage: the survivors who signed are asked to unmask. Before the first of them is, the charges of all
+    /// survivors have to be durable in the federation's ledger.
     ///
     /// # Errors
-    /// [`RoundFailed::TooFew`] when fewer than t signed.
-    pub fn close(self) -> Result<(AwaitingUnmasking, UnmaskRequest), RoundFailed> {
+    /// [`RoundFailed::TooFew`] when fewer than q signed; [`RoundFailed::Spool`].
+    pub fn close(self) -> Result<AwaitingUnmasking, RoundFailed> {
         let Self { collected, survivors, signatures } = self;
         let signers: ParticipantSet = signatures.keys().copied().collect();
-        check_enough("signed the survivor sets", &signers, collected.offer.threshold().threshold())?;
-        let signatures: Vec<_> = signatures.into_iter().collect();
-        let request = UnmaskRequest {
-            sid: collected.offer.sid(),
-            reveal_self_masks: survivors,
-            reveal_mask_keys: collected.sharers.difference(&survivors),
-            signatures: signatures.clone(),
-        };
-        Ok((AwaitingUnmasking::new(collected, survivors, signers, signatures), request))
+        check_enough("signed the survivor sets", &signers, collected.offer.threshold().quorum())?;
+        Ok(AwaitingUnmasking::new(collected, survivors, signers, signatures.into_iter().collect())?)
     }
 }

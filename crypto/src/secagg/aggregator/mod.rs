@@ -9,8 +9,8 @@
 //! exactly whose self-mask is asked for. Who a message comes from is the transport's knowledge (mutual TLS) and is
 //! passed in.
 //!
-//! Memory: the running sum takes 8·d bytes, the encrypted shares up to 94·n² bytes, and each open [`Upload`]
-//! ⌈d·b/8⌉ bytes until it is complete; a driver that buffers uploads on disk feeds one `Upload` after another.
+//! Memory: the running sum takes 8·d bytes and what is known of each participant some 300; everything that grows with
+//! the cohort's shares or its updates goes to [`super::spool`].
 
 mod awaiting_consistency;
 mod awaiting_keys;
@@ -25,9 +25,9 @@ pub use awaiting_shares::AwaitingShares;
 pub use awaiting_unmasking::AwaitingUnmasking;
 
 use super::error::{PeerMisbehaved, RoundFailed};
-use super::graph::{ParticipantNumber, ParticipantSet};
 use super::keys::Sid;
 use super::offer::VerifiedOffer;
+use super::participants::{ParticipantNumber, ParticipantSet};
 use crate::identity::{Sha256Digest, Signature};
 use crate::quantize::Grid;
 

@@ -4,9 +4,9 @@
 //! set would need a second state.
 
 use super::super::error::ParticipantError;
-use super::super::graph::{ParticipantNumber, ParticipantSet};
 use super::super::keys::Sid;
 use super::super::messages::{CONSISTENCY_CONTEXT, ConsistencySignature, HeldShares, SurvivorSet, consistency_message};
+use super::super::participants::{ParticipantNumber, ParticipantSet};
 use super::{Member, Unmasking};
 
 /// Masked its update; waits to hear whose arrived.
@@ -33,8 +33,8 @@ impl ConfirmingSurvivors {
     }
 
     /// Whose shares did not open. For the local log: such a sender is faulty, or the server changed its message.
-    pub fn unreadable(&self) -> ParticipantSet {
-        self.unreadable
+    pub fn unreadable(&self) -> &ParticipantSet {
+        &self.unreadable
     }
 
     /// Signs U1 and U2.

@@ -3,7 +3,7 @@
 //! `AdvertisingKeys → SharingKeys → SendingMaskedUpdate → ConfirmingSurvivors → Unmasking → Answered`. Every step
 //! consumes its state, and an error ends the participation: a server that sends something unacceptable gets no second
 //! try in the same round. The invariant: whatever the server says, for each other participant this one opens at most
-//! one of its two secrets, and nothing at all unless t survivors signed the same two sets, the second of which has at
+//! one of its two secrets, and nothing at all unless q survivors signed the same two sets, the second of which has at
 //! least m members and this participant among them.
 
 mod advertising_keys;
@@ -21,9 +21,9 @@ pub use sharing_keys::SharingKeys;
 pub use unmasking::{Answered, Unmasking};
 
 use super::error::ParticipantError;
-use super::graph::{ParticipantNumber, ParticipantSet};
 use super::keys::Sid;
 use super::offer::VerifiedOffer;
+use super::participants::{ParticipantNumber, ParticipantSet};
 use crate::identity::SigningKey;
 
 /// What stays the same through the round.

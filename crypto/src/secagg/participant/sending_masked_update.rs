@@ -1,18 +1,22 @@
-//! Masks the noised update against everybody who shared keys.
+//! Masks the noised update against all neighbours who shared keys.
 //!
 //! Advances on [`DeliveredShares`]: U1 of at least m members with this participant among them, and one ciphertext from
-//! each other. A ciphertext that does not open is noted and passed over: its sender may be faulty, and holding fewer
+//! each neighbour in it. The header is signed together with U1, so that the others open this participant's self-mask only
+//! if they saw the same U1. A ciphertext that does not open is noted and passed over: its sender may be faulty, and holding fewer
 //! shares than one could endangers nobody's privacy. The invariant: an update without noise cannot get here, since only
 //! a [`NoisedUpdate`] is taken.
+
+use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
 use super::super::error::ParticipantError;
-use super::super::graph::{ParticipantNumber, ParticipantSet, Sign};
-use super::super::keys::{Channel, PrekeySecret, pair_seed, self_mask_key};
+use super::super::graph::Sign;
+use super::super::keys::{Channel, ChannelSecret, PrekeySecret, pair_seed, self_mask_key};
 use super::super::mask::{self, Mask};
-use super::super::messages::{DeliveredShares, HeldShares, MaskedUpdateHeader};
+use super::super::messages::{DeliveredShares, HeldShares, MaskedUpdateHeader, SHARERS_CONTEXT, sharers_message};
 use super::super::offer::VerifiedOffer;
+use super::super::participants::{ParticipantNumber, ParticipantSet};
 use super::{ConfirmingSurvivors, Member};
 use crate::identity::{Sha256Digest, sha256};
 use crate::quantize::NoisedUpdate;
@@ -23,6 +27,7 @@ pub struct SendingMaskedUpdate {
     prekey: PrekeySecret,
     self_seed: Zeroizing<[u8; 32]>,
     held: Vec<(ParticipantNumber, HeldShares)>,
+    channels: BTreeMap<ParticipantNumber, ChannelSecret>,
 }
 
 impl SendingMaskedUpdate {
@@ -31,8 +36,9 @@ impl SendingMaskedUpdate {
         prekey: PrekeySecret,
         self_seed: Zeroizing<[u8; 32]>,
         held: Vec<(ParticipantNumber, HeldShares)>,
+        channels: BTreeMap<ParticipantNumber, ChannelSecret>,
     ) -> Self {
-        Self { member, prekey, self_seed, held }
+        Self { member, prekey, self_seed, held, channels }
     }
 
     /// The round's offer.
@@ -46,14 +52,14 @@ impl SendingMaskedUpdate {
     ///
     /// # Errors
     /// [`ParticipantError`]: a foreign round or grid, a U1 that is too small, has strangers or leaves this participant
-    /// out, shares that are not one from each other member.
+    /// out, shares that are not one from each neighbour in it.
     pub fn mask(
         self,
         delivered: DeliveredShares,
         update: NoisedUpdate,
     ) -> Result<(ConfirmingSurvivors, MaskedUpdate), ParticipantError> {
         const MESSAGE: &str = "delivery of shares";
-        let Self { member, prekey, self_seed, mut held } = self;
+        let Self { member, prekey, self_seed, mut held, channels } = self;
         let (offer, own) = (&member.offer, member.own);
         let (sid, sharers) = (offer.sid(), delivered.sharers);
         member.check_round(MESSAGE, delivered.sid)?;
@@ -61,7 +67,8 @@ impl SendingMaskedUpdate {
         if *update.grid() != offer.grid() {
             return Err(ParticipantError::ForeignGrid);
         }
-        if !delivered.sealed.iter().map(|(from, _)| *from).eq(sharers.without(own).iter()) {
+        let neighbours = offer.graph().neighbours(own).into_iter().filter(|other| sharers.contains(*other));
+        if !delivered.sealed.iter().map(|(from, _)| *from).eq(neighbours) {
             return Err(ParticipantError::SharesMismatch);
         }
 
@@ -70,8 +77,8 @@ impl SendingMaskedUpdate {
         for (from, sealed) in &delivered.sealed {
             let from = *from;
             let bundle = &offer.entry(from).expect("invariant: U1 is within the roster").bundle;
-            let channel = Channel::new(&sid, prekey.channel(), &bundle.channel_key, from, own)
-                .map_err(|_| ParticipantError::LowOrder(from))?;
+            let secret = channels.get(&from).expect("invariant: neighbours are each other's holders");
+            let channel = Channel::new(&sid, secret, from, own);
             match channel.open(sealed).and_then(|plain| HeldShares::read(&plain, from, own)) {
                 Some(shares) => held.push((from, shares)),
                 None => {
@@ -89,7 +96,12 @@ impl SendingMaskedUpdate {
         mask::apply(&mut residues, grid.bits(), &masks);
         let bytes = grid.pack(&residues).expect("invariant: a noised update has its grid's dimension");
         let masked = MaskedUpdate {
-            header: MaskedUpdateHeader { sid, length: bytes.len() as u64, sha256: sha256(&bytes) },
+            header: MaskedUpdateHeader {
+                sid,
+                length: bytes.len() as u64,
+                sha256: sha256(&bytes),
+                sharers_signature: member.identity.sign(SHARERS_CONTEXT, &sharers_message(&sid, &sharers)),
+            },
             bytes,
         };
         Ok((ConfirmingSurvivors::new(member, sharers, held, unreadable), masked))
@@ -120,8 +132,8 @@ impl MaskedUpdate {
     }
 
     /// Pieces of at most `size` bytes, with the offset of each.
-    pub fn chunks(&self, size: usize) -> impl Iterator<Item = (usize, &[u8])> {
+    pub fn chunks(&self, size: usize) -> impl Iterator<Item = (u64, &[u8])> {
         let size = size.max(1);
-        self.bytes.chunks(size).enumerate().map(move |(index, chunk)| (index * size, chunk))
+        self.bytes.chunks(size).enumerate().map(move |(index, chunk)| ((index * size) as u64, chunk))
     }
 }

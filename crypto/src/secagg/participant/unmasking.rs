@@ -1,17 +1,18 @@
 //! Opens one secret of each participant, once.
 //!
-//! Advances on an [`UnmaskRequest`] that carries valid statements of at least t survivors about exactly the sets this
-//! participant signed, and asks for exactly the self-masks of U2 and the mask keys of U1∖U2. The invariant: the answer
+//! Advances on an [`UnmaskRequest`] that carries valid statements of at least q survivors about exactly the sets this
+//! participant signed, the signature of every survivor it holds shares of that it masked against the same U1, and asks for exactly the self-masks of U2 and the mask keys of U1∖U2. The invariant: the answer
 //! exists once. [`Answered`] is stored before it is sent, hands out the same bytes for the same request, and refuses
 //! every other.
 
 use zeroize::Zeroizing;
 
 use super::super::error::ParticipantError;
-use super::super::graph::{ParticipantNumber, ParticipantSet};
 use super::super::messages::{
-    CONSISTENCY_CONTEXT, DecodeError, HeldShares, SecretKind, UnmaskRequest, UnmaskResponse, consistency_message,
+    CONSISTENCY_CONTEXT, DecodeError, HeldShares, SHARERS_CONTEXT, SecretKind, UnmaskRequest, UnmaskResponse,
+    consistency_message, sharers_message,
 };
+use super::super::participants::{ParticipantNumber, ParticipantSet};
 use super::Member;
 use crate::identity::{Sha256Digest, sha256};
 
@@ -37,12 +38,13 @@ impl Unmasking {
     ///
     /// # Errors
     /// [`ParticipantError`]: a foreign round; a participant named on both lists; lists that are not the agreed sets;
-    /// statements that are forged, of strangers, or of fewer than t survivors.
+    /// statements that are forged, of strangers, or of fewer than q survivors; a survivor that masked against another U1.
     pub fn unmask(self, request: &UnmaskRequest) -> Result<Answered, ParticipantError> {
         const MESSAGE: &str = "unmasking request";
         self.member.check_round(MESSAGE, request.sid)?;
         self.check_lists(request)?;
         self.check_statements(MESSAGE, request)?;
+        self.check_sharers(request)?;
         let shares = self
             .held
             .into_iter()
@@ -77,7 +79,7 @@ impl Unmasking {
             return Err(ParticipantError::Strangers { message, strangers });
         }
         // Counted as a set: a survivor listed twice is one survivor.
-        let need = usize::from(self.member.offer.threshold().threshold());
+        let need = usize::from(self.member.offer.threshold().quorum());
         if signers.len() < need {
             return Err(ParticipantError::TooFew { message, have: signers.len(), need });
         }
@@ -88,6 +90,20 @@ impl Unmasking {
                 .identity
                 .verify(CONSISTENCY_CONTEXT, &statement, signature)
                 .map_err(|_| ParticipantError::ConsistencyForged(*signer))?;
+        }
+        Ok(())
+    }
+
+    /// Every survivor whose self-mask this participant would help to open masked against the U1 it knows itself.
+    fn check_sharers(&self, request: &UnmaskRequest) -> Result<(), ParticipantError> {
+        let statement = sharers_message(&request.sid, &self.sharers);
+        let opened = self.held.iter().map(|(subject, _)| *subject);
+        for subject in opened.filter(|subject| *subject != self.member.own && self.survivors.contains(*subject)) {
+            let other = || ParticipantError::OtherSharers(subject);
+            let at = request.sharers_signatures.binary_search_by_key(&subject, |(number, _)| *number);
+            let (_, signature) = &request.sharers_signatures[at.map_err(|_| other())?];
+            let entry = self.member.offer.entry(subject).expect("invariant: U2 is within the roster");
+            entry.identity.verify(SHARERS_CONTEXT, &statement, signature).map_err(|_| other())?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ fn nobody_drops_out() {
     let aggregate = aggregate.expect("a sum");
     assert_eq!(aggregate.residues, plain.residues());
     assert_eq!(aggregate.dequantize(), plain.dequantize());
-    assert_eq!((aggregate.sharers, aggregate.survivors), (everyone, everyone));
+    assert_eq!((&aggregate.sharers, &aggregate.survivors), (&everyone, &everyone));
     assert_eq!((aggregate.masked_updates.len(), aggregate.signatures.len()), (5, 5));
     assert!(aggregate.accused.is_empty());
 }
@@ -60,11 +60,12 @@ fn the_server_is_ready_with_t_shares_of_every_secret() {
     let everyone = ParticipantSet::first(5);
     let confirmed =
         Cohort::new(5, 7, terms(4, 4, 1, 9, 20)).share(&everyone).mask(&set(&[1, 2, 3, 4])).confirm(&everyone);
-    let (mut aggregator, request, participants, _) = confirmed.request();
+    let (mut aggregator, participants, _) = confirmed.request();
     for (index, (from, state)) in participants.into_iter().enumerate() {
         assert!(!aggregator.is_ready(), "{index} answers are too few");
+        let request = aggregator.request(from).expect("it signed");
         let answered = state.unmask(&request).expect("a good request");
-        aggregator.receive(from, answered.answer(&request).expect("the same").clone()).expect("as asked");
+        aggregator.receive(from, answered.answer(&request).expect("the same")).expect("as asked");
     }
     assert!(aggregator.is_ready());
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::identity::Signature;
 use crate::secagg::error::ParticipantError as E;
-use crate::secagg::messages::{CONSISTENCY_CONTEXT, SecretKind, consistency_message};
+use crate::secagg::messages::{CONSISTENCY_CONTEXT, SHARERS_CONTEXT, SecretKind, consistency_message, sharers_message};
 
 fn cohort(seed: u8) -> Cohort {
     Cohort::new(6, seed, terms(5, 5, 2, 9, 20))
@@ -49,10 +49,10 @@ fn a_delivery_for_another_round_or_with_wrong_sets_is_refused() {
         refuses_delivery(3, |d| d.sharers.insert(number(7)).then_some(()).expect("fresh")),
         E::Strangers { .. }
     ));
-    assert!(matches!(refuses_delivery(3, |d| d.sharers = d.sharers.without(number(1))), E::LeftOut(_)));
+    assert!(matches!(refuses_delivery(3, |d| d.sharers = d.sharers.clone().without(number(1))), E::LeftOut(_)));
     assert!(matches!(refuses_delivery(3, |d| d.sharers = set(&[1, 2, 3, 4])), E::TooFew { have: 4, need: 5, .. }));
     // U1 and the ciphertexts have to agree, in both directions.
-    assert!(matches!(refuses_delivery(3, |d| d.sharers = d.sharers.without(number(6))), E::SharesMismatch));
+    assert!(matches!(refuses_delivery(3, |d| d.sharers = d.sharers.clone().without(number(6))), E::SharesMismatch));
     assert!(matches!(refuses_delivery(3, |d| d.sealed.truncate(4)), E::SharesMismatch));
     assert!(matches!(refuses_delivery(3, |d| d.sealed[1] = d.sealed[0]), E::SharesMismatch));
 }
@@ -67,7 +67,7 @@ fn shares_that_the_server_changed_or_swapped_do_not_open() {
     delivered.sealed[0].1[20] ^= 1; // from participant 2
     delivered.sealed[1].1 = of_second.sealed[1].1; // from participant 3, but to participant 2
     let (state, _) = state.mask(delivered, update_of(grid, from)).expect("the others' shares are good");
-    assert_eq!(state.unreadable(), set(&[2, 3]));
+    assert_eq!(*state.unreadable(), set(&[2, 3]));
 }
 
 #[test]
@@ -109,8 +109,9 @@ fn survivors_outside_u1_are_refused() {
 fn refuses_request(change: impl FnOnce(&mut UnmaskRequest)) -> E {
     let survivors = set(&[1, 2, 3, 4, 5]);
     let confirmed = cohort(8).share(&everyone()).mask(&survivors).confirm(&survivors);
-    let (_, mut request, participants, _) = confirmed.request();
-    let (_, state) = participants.into_iter().next().expect("five");
+    let (aggregator, participants, _) = confirmed.request();
+    let (from, state) = participants.into_iter().next().expect("five");
+    let mut request = aggregator.request(from).expect("it signed");
     change(&mut request);
     state.unmask(&request).map(drop).expect_err("refused")
 }
@@ -150,6 +151,23 @@ fn statements_about_other_sets_do_not_count() {
 }
 
 #[test]
+fn a_survivor_that_masked_against_another_u1_keeps_its_self_mask() {
+    // The server told 3 of a U1 without 6. Of the pairwise masks in 3's update, the one with 6 is then missing, and with
+    // enough of them missing its update would lie open once its self-mask is.
+    let other = |r: &mut UnmaskRequest| {
+        let statement = sharers_message(&r.sid, &everyone().without(number(6)));
+        let (at, key) =
+            (r.sharers_signatures.iter().position(|(n, _)| *n == number(3)).expect("a survivor"), identity(2));
+        r.sharers_signatures[at].1 = key.sign(SHARERS_CONTEXT, &statement);
+    };
+    assert_eq!(refuses_request(other), E::OtherSharers(number(3)));
+    assert_eq!(refuses_request(|r| r.sharers_signatures.clear()), E::OtherSharers(number(2)));
+    // Another survivor's signature does not stand for it.
+    let swapped = |r: &mut UnmaskRequest| r.sharers_signatures[1].1 = r.sharers_signatures[0].1;
+    assert_eq!(refuses_request(swapped), E::OtherSharers(number(3)));
+}
+
+#[test]
 fn no_split_view_opens_both_secrets_of_anyone() {
     // The server tells 1, 2, 3 that everybody survived, and 4, 5, 6 that 1 did not. Neither half has t = 5 statements.
     let masked = cohort(9).share(&everyone()).mask(&everyone());
@@ -157,7 +175,8 @@ fn no_split_view_opens_both_secrets_of_anyone() {
     let (mut signatures, mut states) = (Vec::new(), Vec::new());
     for (from, state) in masked.participants {
         let survivors = if from.get() <= 3 { everyone() } else { everyone().without(number(1)) };
-        let (state, message) = state.confirm(SurvivorSet { sid, survivors }).expect("each set alone is acceptable");
+        let (state, message) =
+            state.confirm(SurvivorSet { sid, survivors: survivors.clone() }).expect("each set alone is acceptable");
         signatures.push((from, message.signature));
         states.push((from, state, survivors));
     }
@@ -166,9 +185,10 @@ fn no_split_view_opens_both_secrets_of_anyone() {
             signatures.iter().filter(|(signer, _)| (signer.get() <= 3) == (from.get() <= 3)).copied().collect();
         let request = |signatures| UnmaskRequest {
             sid,
-            reveal_self_masks: survivors,
+            reveal_self_masks: survivors.clone(),
             reveal_mask_keys: everyone().difference(&survivors),
             signatures,
+            sharers_signatures: Vec::new(),
         };
         // With its own half it is short of t, with both halves somebody signed other sets.
         let with = if from.get() % 2 == 0 {
@@ -185,8 +205,9 @@ fn no_split_view_opens_both_secrets_of_anyone() {
 fn the_one_answer_is_repeated_but_never_replaced() {
     let survivors = set(&[1, 2, 3, 4, 5]);
     let confirmed = cohort(10).share(&everyone()).mask(&survivors).confirm(&survivors);
-    let (_, request, participants, _) = confirmed.request();
-    let (_, state) = participants.into_iter().next().expect("five");
+    let (aggregator, participants, _) = confirmed.request();
+    let (from, state) = participants.into_iter().next().expect("five");
+    let request = aggregator.request(from).expect("it signed");
     let answered = state.unmask(&request).expect("a good request");
     let bytes = answered.answer(&request).expect("the same").encode();
 
@@ -219,5 +240,5 @@ fn shares_of_one_round_do_not_open_in_another() {
     let (from, state, fresh) = second.participants.into_iter().next().expect("six");
     old.sid = fresh.sid;
     let (state, _) = state.mask(old, update_of(grid, from)).expect("the sets are fine");
-    assert_eq!(state.unreadable(), set(&[2, 3, 4, 5, 6]));
+    assert_eq!(*state.unreadable(), set(&[2, 3, 4, 5, 6]));
 }

@@ -1,10 +1,11 @@
-//! Whole rounds, in memory: [`drop_outs`] with honest ends, [`hostile_server`] and [`hostile_client`] with one that is
-//! not, [`offers`] before a round begins. Everything is drawn from fixed seeds.
+//! Whole rounds, in memory: [`drop_outs`] with honest ends, [`regular`] on a k-regular graph, [`hostile_server`] and
+//! [`hostile_client`] with one that is not, [`offers`] before a round begins. Everything is drawn from fixed seeds.
 
 mod drop_outs;
 mod hostile_client;
 mod hostile_server;
 mod offers;
+mod regular;
 
 use std::sync::Arc;
 
@@ -14,11 +15,11 @@ use crate::entropy::SeededEntropy;
 use crate::identity::{MerchantId, SigningKey, VerifyingKey, sha256};
 use crate::quantize::{Grid, NoisedUpdate, ResidueSum};
 
-fn number(n: u8) -> ParticipantNumber {
+fn number(n: u16) -> ParticipantNumber {
     ParticipantNumber::new(n).expect("not zero")
 }
 
-fn set(numbers: &[u8]) -> ParticipantSet {
+fn set(numbers: &[u16]) -> ParticipantSet {
     numbers.iter().map(|n| number(*n)).collect()
 }
 
@@ -31,7 +32,9 @@ fn merchant(position: usize) -> MerchantId {
 }
 
 fn identity(position: usize) -> Arc<SigningKey> {
-    Arc::new(SigningKey::danger_from_seed(&[position as u8 + 1; 32]).expect("32 bytes"))
+    let mut seed = [1; 32];
+    seed[..8].copy_from_slice(&position.to_be_bytes());
+    Arc::new(SigningKey::danger_from_seed(&seed).expect("32 bytes"))
 }
 
 fn terms(survivors_min: u16, threshold: u16, colluders: u16, dimension: u32, bits: u8) -> RoundTerms {
@@ -51,6 +54,7 @@ fn terms(survivors_min: u16, threshold: u16, colluders: u16, dimension: u32, bit
         variance_local: Variance::from_sigma_ceil(0.5 * 100.0 / honest.sqrt()).expect("in range"),
         survivors_min,
         threshold,
+        neighbours: None,
         colluders_assumed: colluders,
         plan_sha256: sha256(b"plan"),
         deadline_ms: 1,
@@ -78,7 +82,7 @@ impl Cohort {
             cohort.add(merchant(position), identity.verifying_key(), bundle).expect("a new merchant");
             participants.push(AdvertisingKeys::new(merchant(position), identity, secret));
         }
-        let (aggregator, signed) = cohort.close(terms, &federation()).expect("valid terms");
+        let (aggregator, signed) = cohort.close(terms, &federation(), Arc::new(MemorySpools)).expect("valid terms");
         Self { aggregator, signed, participants, entropy }
     }
 
@@ -97,20 +101,11 @@ impl Cohort {
             let from = ParticipantNumber::from_position(position).expect("below 255");
             if present.contains(from) {
                 let message = ShareKeys::decode(&message.encode()).expect("its own bytes");
-                aggregator.receive(from, message).expect("as expected");
+                aggregator.receive(from, &message).expect("as expected");
                 waiting.push((from, state));
             }
         }
-        let (aggregator, deliveries) = aggregator.close().expect("enough sharers");
-        let participants = waiting
-            .into_iter()
-            .zip(deliveries)
-            .map(|((from, state), (to, delivered))| {
-                assert_eq!(from, to);
-                (from, state, DeliveredShares::decode(&delivered.encode()).expect("its own bytes"))
-            })
-            .collect();
-        Shared { offer, aggregator, participants }
+        Shared::new(offer, aggregator.close().expect("enough sharers"), waiting)
     }
 }
 
@@ -122,6 +117,20 @@ struct Shared {
 }
 
 impl Shared {
+    /// Everybody in U1 fetches its shares.
+    fn new(
+        offer: VerifiedOffer,
+        mut aggregator: AwaitingMaskedUpdates,
+        waiting: Vec<(ParticipantNumber, SendingMaskedUpdate)>,
+    ) -> Self {
+        let delivered = |(from, state)| {
+            let delivered = aggregator.delivery(from).expect("a member of U1");
+            (from, state, DeliveredShares::decode(&delivered.encode()).expect("its own bytes"))
+        };
+        let participants = waiting.into_iter().map(delivered).collect();
+        Self { offer, aggregator, participants }
+    }
+
     /// Everybody in U1 masks; the updates of `present` arrive. Also the plain sum over them.
     fn mask(self, present: &ParticipantSet) -> Masked {
         let Self { offer, mut aggregator, participants } = self;
@@ -179,22 +188,22 @@ struct Confirmed {
 }
 
 impl Confirmed {
-    /// The request, and everybody who can answer it.
-    fn request(self) -> (AwaitingUnmasking, UnmaskRequest, Vec<(ParticipantNumber, Unmasking)>, ResidueSum) {
-        let (aggregator, request) = self.aggregator.close().expect("enough signatures");
-        (aggregator, request, self.participants, self.plain)
+    /// The aggregator that asks, and everybody who can answer it.
+    fn request(self) -> (AwaitingUnmasking, Vec<(ParticipantNumber, Unmasking)>, ResidueSum) {
+        (self.aggregator.close().expect("enough signatures"), self.participants, self.plain)
     }
 
     /// The signers answer; the answers of `present` arrive.
     fn unmask(self, present: &ParticipantSet) -> (Result<Aggregate, RoundFailed>, ResidueSum) {
-        let (mut aggregator, request, participants, plain) = self.request();
+        let (mut aggregator, participants, plain) = self.request();
         for (from, state) in participants {
+            let request = aggregator.request(from).expect("it signed");
             let request = UnmaskRequest::decode(&request.encode()).expect("its own bytes");
             let answered = state.unmask(&request).expect("a good request");
             if present.contains(from) {
                 let stored = Answered::from_bytes(&answered.to_bytes()).expect("its own bytes");
                 let message = stored.answer(&request).expect("the same request").encode();
-                aggregator.receive(from, UnmaskResponse::decode(&message).expect("its own bytes")).expect("as asked");
+                aggregator.receive(from, &UnmaskResponse::decode(&message).expect("its own bytes")).expect("as asked");
             }
         }
         (aggregator.close(), plain)
@@ -207,5 +216,6 @@ fn update_of(grid: Grid, from: ParticipantNumber) -> NoisedUpdate {
         (0..grid.dimension()).map(|i| ((i * 7 + usize::from(from.get()) * 31) % 101) as f64 / 50.0 - 1.0).collect();
     let quantized = grid.quantize(&values).expect("finite");
     let variance = Variance::new(100, 1).expect("in range");
-    quantized.with_noise(&mut ExactSampler::danger_from_seed([from.get(); 32]), variance).expect("noise")
+    let seed = [from.get() as u8; 32];
+    quantized.with_noise(&mut ExactSampler::danger_from_seed(seed), variance).expect("noise")
 }

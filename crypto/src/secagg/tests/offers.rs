@@ -70,6 +70,8 @@ fn terms_that_cannot_be_are_refused() {
     assert!(matches!(opened(|o| o.terms.threshold = 3), Err(OfferError::Threshold(_))));
     assert!(matches!(opened(|o| o.terms.survivors_min = 6), Err(OfferError::Threshold(_))));
     assert!(matches!(opened(|o| o.roster.truncate(1)), Err(OfferError::Threshold(_))));
+    // Two neighbours of five could be kept from each other by whoever chooses the drop-outs.
+    assert!(matches!(opened(|o| o.terms.neighbours = Some(2)), Err(OfferError::Threshold(_))));
 }
 
 #[test]
@@ -103,5 +105,5 @@ fn the_server_learns_at_once_that_its_own_offer_would_be_refused() {
         keys.add(entry.merchant, entry.identity, entry.bundle).expect("new");
     }
     let weak = RoundTerms { threshold: 2, ..terms(4, 4, 1, 9, 20) };
-    assert!(matches!(keys.close(weak, &federation()), Err(R::Offer(OfferError::Threshold(_)))));
+    assert!(matches!(keys.close(weak, &federation(), Arc::new(MemorySpools)), Err(R::Offer(OfferError::Threshold(_)))));
 }

@@ -183,6 +183,7 @@ impl Forge {
                 variance_local: plan.local_variance().unwrap(),
                 survivors_min: plan.rounds.survivors_min,
                 threshold: 4,
+                neighbours: None,
                 colluders_assumed: plan.rounds.colluders_assumed,
                 plan_sha256: PrivacyPlan::digest_of(PLAN.as_bytes()),
                 deadline_ms: 60_000,
@@ -344,8 +345,9 @@ pub fn halved(variance: Variance) -> Variance {
 }
 
 fn confirm(closed: &mut RoundClosed) {
-    let set =
-        |numbers: &[u8]| -> ParticipantSet { numbers.iter().filter_map(|n| ParticipantNumber::new(*n)).collect() };
+    let set = |numbers: &[u8]| -> ParticipantSet {
+        numbers.iter().filter_map(|n| ParticipantNumber::new((*n).into())).collect()
+    };
     let statement = consistency_message(&closed.sid, &set(&closed.sharers), &set(&closed.survivors));
     for (number, signature) in &mut closed.consistency {
         let merchant = usize::from(*number).checked_sub(1).and_then(|k| closed.roster.get(k));
