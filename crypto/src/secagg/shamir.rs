@@ -20,17 +20,17 @@ pub const SECRET_LENGTH: usize = 32;
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Share(pub(crate) [u8; SECRET_LENGTH]);
 
-/// Adds `factor`·`values` into `sum`, byte by byte; `factor` is public.
-fn add_product<const N: usize>(sum: &mut [u8; N], values: &[u8; N], factor: u8) {
-    let (mut power, mut left) = (*values, factor);
+/// Adds `factor`·`values` into `sum`, byte by byte; `factor` is public. `values` are doubled on the way.
+fn add_product<const N: usize>(sum: &mut [u8; N], values: &mut [u8; N], factor: u8) {
+    let mut left = factor;
     while left != 0 {
         if left & 1 == 1 {
-            sum.iter_mut().zip(&power).for_each(|(s, p)| *s ^= p);
+            sum.iter_mut().zip(&*values).for_each(|(s, v)| *s ^= v);
         }
-        power.iter_mut().for_each(|p| *p = (*p << 1) ^ (0x1b & (*p >> 7).wrapping_neg()));
+        // The sign bit, spread over the byte, says where the doubling left the field.
+        values.iter_mut().for_each(|v| *v = (*v << 1) ^ (0x1b & (v.cast_signed() >> 7).cast_unsigned()));
         left >>= 1;
     }
-    power.zeroize();
 }
 
 /// Discrete logarithms to base 3 and their inverse, for *public* numbers only: evaluation points.
@@ -64,11 +64,11 @@ pub fn split(
     entropy.fill(coefficients.as_flattened_mut())?;
     let at = |point: Point| {
         // Horner's rule, from the highest coefficient down to the secret.
-        let mut value = Share([0; SECRET_LENGTH]);
+        let (mut value, mut next) = (Share([0; SECRET_LENGTH]), Zeroizing::new([0; SECRET_LENGTH]));
         for row in coefficients.iter().rev().chain([secret]) {
-            let mut next = *row;
-            add_product(&mut next, &value.0, point.get());
-            value.0 = next;
+            *next = *row;
+            add_product(&mut next, &mut value.0, point.get());
+            value.0 = *next;
         }
         value
     };
@@ -77,9 +77,10 @@ pub fn split(
 
 /// The value at `point` of the polynomials through `shares`; `point` 0 is the secret.
 fn interpolate(shares: &[(Point, &Share)], point: u8) -> Share {
-    let mut value = Share([0; SECRET_LENGTH]);
+    let (mut value, mut term) = (Share([0; SECRET_LENGTH]), Zeroizing::new([0; SECRET_LENGTH]));
     for (own, share) in shares {
-        add_product(&mut value.0, &share.0, lagrange(shares, *own, point));
+        *term = share.0;
+        add_product(&mut value.0, &mut term, lagrange(shares, *own, point));
     }
     value
 }
@@ -173,7 +174,7 @@ mod tests {
 
     fn multiply(a: u8, b: u8) -> u8 {
         let mut product = [0];
-        add_product(&mut product, &[a], b);
+        add_product(&mut product, &mut [a], b);
         product[0]
     }
 
