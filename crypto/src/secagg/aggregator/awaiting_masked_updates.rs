@@ -100,6 +100,11 @@ impl AwaitingMaskedUpdates {
         self.collected.masked_updates.get(&from).map(|header| header.sha256)
     }
 
+    /// What `from` signed of U1 with its update, once that is in the sum.
+    pub fn sharers_signature(&self, from: ParticipantNumber) -> Option<Signature> {
+        self.collected.masked_updates.get(&from).map(|header| header.sharers_signature)
+    }
+
     /// Opens an upload. The same participant may open one again, after a lost connection.
     ///
     /// # Errors
