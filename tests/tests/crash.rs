@@ -71,3 +71,67 @@ async fn a_server_killed_in_mid_round_loses_no_model_and_forgets_no_charge() {
     assert_eq!(status.epsilon, Some(epsilon(3)));
     assert!(epsilon(3) > epsilon(2));
 }
+
+/// Where the server is killed: as soon as it says so.
+fn boundaries() -> Vec<(&'static str, Box<dyn Fn(&ServerEvent) -> bool>)> {
+    fn waiting(phase: PhaseName, missing: std::ops::RangeInclusive<usize>) -> Box<dyn Fn(&ServerEvent) -> bool> {
+        Box::new(move |event| {
+            matches!(event, ServerEvent::PhaseWaiting { phase: p, missing: m, .. } if *p == phase && missing.contains(&m.len()))
+        })
+    }
+    let (all, some) = (MERCHANTS..=MERCHANTS, 1..=MERCHANTS - 2);
+    vec![
+        ("the offer is out", Box::new(|event: &ServerEvent| matches!(event, ServerEvent::RoundStarted { .. }))),
+        ("key sharing begins", waiting(PhaseName::KeyShares, all.clone())),
+        ("some have shared keys", waiting(PhaseName::KeyShares, some.clone())),
+        ("uploads begin", waiting(PhaseName::MaskedUpdates, all.clone())),
+        ("some updates are in the sum", waiting(PhaseName::MaskedUpdates, some.clone())),
+        ("the survivors are fixed", waiting(PhaseName::Consistency, all.clone())),
+        ("some have signed", waiting(PhaseName::Consistency, some.clone())),
+        ("shares are asked for", waiting(PhaseName::Unmasking, all)),
+        ("some have answered", waiting(PhaseName::Unmasking, some)),
+        ("the model is published", Box::new(|event| matches!(event, ServerEvent::RoundClosed { .. }))),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_at_any_boundary_of_a_round_publishes_it_whole_or_abandons_it() {
+    let mut long = plan(60, 30_000);
+    long.step.noise_multiplier = 24.0;
+    let mut federation = Federation::found(&long).await;
+    let (_folder, merchants) = joined(&federation).await;
+    let trainings: Vec<_> = merchants.iter().map(|merchant| merchant.train()).collect();
+    let mut ended = 0;
+    for (boundary, is_there) in boundaries() {
+        federation.event(is_there).await;
+        federation.kill().await;
+        let (entries, verdict) = federation.audit().await;
+        assert_eq!(verdict.findings, [], "killed when {boundary}");
+        for merchant in &merchants {
+            // Whatever the server took was charged at home before.
+            let own = merchant.rounds();
+            for round in merchant.rounds_in(&entries) {
+                assert!(own.contains(&round), "killed when {boundary}: {} did not charge {round}", merchant.name);
+            }
+        }
+        federation.restart().await;
+        // The round that was open is abandoned before anything else happens, and what was published stays.
+        let state = federation.state().await;
+        let status = state.status().await.unwrap();
+        let closed = status.model_version;
+        assert!(closed >= verdict.model_version, "killed when {boundary}: a model is gone");
+        for version in 0..=closed {
+            assert!(state.model(version).await.unwrap().is_some(), "killed when {boundary}: model {version} is gone");
+        }
+        assert!(status.rounds_used > ended, "killed when {boundary}: no round was used");
+        ended = status.rounds_used - 1;
+    }
+    // The federation is none the worse for it: the next round publishes with everybody.
+    let next = federation.event(|event| matches!(event, ServerEvent::RoundClosed { .. })).await;
+    assert!(matches!(next, ServerEvent::RoundClosed { survivors, .. } if survivors.len() == MERCHANTS));
+    let (_, verdict) = federation.audit().await;
+    assert_eq!(verdict.findings, []);
+    // One round at most was published as it was killed, the others were cut off or ended by themselves.
+    assert!(verdict.rounds_abandoned >= 5, "{verdict:?}");
+    drop(trainings);
+}
