@@ -75,9 +75,9 @@ async fn a_server_killed_in_mid_round_loses_no_model_and_forgets_no_charge() {
 /// Where the server is killed: as soon as it says so.
 fn boundaries() -> Vec<(&'static str, Box<dyn Fn(&ServerEvent) -> bool>)> {
     fn waiting(phase: PhaseName, missing: std::ops::RangeInclusive<usize>) -> Box<dyn Fn(&ServerEvent) -> bool> {
-        Box::new(move |event| {
-            matches!(event, ServerEvent::PhaseWaiting { phase: p, missing: m, .. } if *p == phase && missing.contains(&m.len()))
-        })
+        Box::new(
+            move |event| matches!(event, ServerEvent::PhaseWaiting { phase: p, missing: m, .. } if *p == phase && missing.contains(&m.len())),
+        )
     }
     let (all, some) = (MERCHANTS..=MERCHANTS, 1..=MERCHANTS - 2);
     vec![

@@ -1,4 +1,4 @@
-//! Whole rounds, in memory: [`drop_outs`] with honest ends, [`regular`] on a k-regular graph, [`hostile_server`] and
+//! Whole rounds, in memory: [`drop_outs`] with honest ends, [`regular`] on a k-regular graph, [`hostile_server`], [`split_u1`] and
 //! [`hostile_client`] with one that is not, [`offers`] before a round begins. Everything is drawn from fixed seeds.
 
 mod drop_outs;
@@ -6,6 +6,7 @@ mod hostile_client;
 mod hostile_server;
 mod offers;
 mod regular;
+mod split_u1;
 
 use std::sync::Arc;
 
