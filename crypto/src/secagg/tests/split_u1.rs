@@ -67,8 +67,9 @@ fn a_participant_that_was_named_another_u1_would_lie_open_and_its_holders_refuse
 
     // What its holders' answers would give: the seed of its self-mask from a, the mask keys of c and d from others. With
     // a and b left out, no other mask is in its update.
-    let channel = ChannelSecret::agree(secrets[a.position()].channel(), &offer.roster()[0].bundle.channel_key);
-    let channel = Channel::new(&sid, &channel.ok().expect("no low order"), victim, a);
+    let agreed = ChannelSecret::agree(secrets[a.position()].channel(), &offer.roster()[0].bundle.channel_key);
+    let Ok(agreed) = agreed else { panic!("no low order") };
+    let channel = Channel::new(&sid, &agreed, victim, a);
     let opened = channel.open(&sealed_to_a.expect("a share for a")).expect("sealed for a");
     let share = HeldShares::read(&opened, victim, a).expect("well-formed");
     // t = 1: a share is the secret.
@@ -76,7 +77,7 @@ fn a_participant_that_was_named_another_u1_would_lie_open_and_its_holders_refuse
     for dropped in [c, d] {
         let secret = secrets[dropped.position()].mask();
         let key = pair_seed(&sid, secret, dropped, &offer.roster()[0].bundle.mask_key, victim);
-        let key = key.ok().expect("no low order");
+        let key = key.expect("no low order");
         masks.push(Mask { key, sign: Sign::of_pair(victim, dropped).opposite() });
     }
     let mut stolen = update_of_victim.expect("the victim delivered");
