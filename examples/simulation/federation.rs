@@ -231,7 +231,9 @@ impl<'a> Federation<'a> {
                 GradientError::Window { unit, .. } | GradientError::NotFinite { unit, .. } => {
                     FederationError::Series { id: self.id_of(batch, first + unit), source }
                 }
-                GradientError::Clip(_) => FederationError::Step(PrivateStepError::Gradient(source)),
+                GradientError::Clip(_) | GradientError::Device(_) => {
+                    FederationError::Step(PrivateStepError::Gradient(source))
+                }
             })
         })?;
         let gradients: Vec<Vec<f64>> = gradients.into_iter().flatten().collect();

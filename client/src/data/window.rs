@@ -44,6 +44,19 @@ pub struct Window {
     pub future: Vec<f32>,
 }
 
+impl Window {
+    /// A window in which nothing was seen and nothing is known.
+    pub fn empty(shape: WindowShape) -> Self {
+        let statics = StaticInputs { attributes: vec![0.0; ATTRIBUTE_BUCKETS], text: vec![0.0; TEXT_BUCKETS] };
+        Self {
+            past: vec![f32::NAN; shape.context],
+            known: vec![[0.0; KNOWN_CHANNELS]; shape.context + shape.horizon],
+            statics: Arc::new(statics),
+            future: vec![f32::NAN; shape.horizon],
+        }
+    }
+}
+
 impl StaticInputs {
     /// Attributes and text of a series under the default public salt.
     pub fn of(series: &Series) -> Self {

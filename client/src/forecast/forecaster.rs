@@ -3,10 +3,11 @@
 //! Quantiles leave scaled space here. Where a window's past has no negative value, neither have its quantiles.
 //! No gradient is recorded.
 
+use std::ops::Range;
+
 use crate::data::window::{Window, WindowShape};
-use crate::device::place;
-use crate::model::{self, Batch, BatchError, Model, ModelError, QUANTILE_COUNT, Weights};
-use crate::train::plain::floats;
+use crate::device::{Work, in_passes, passes};
+use crate::model::{self, Batch, ForwardError, Model, ModelError, QUANTILE_COUNT, Weights};
 use forecastle_proto::model::ModelSnapshot;
 
 /// Quantile forecast of one window.
@@ -53,30 +54,37 @@ impl Forecaster {
     /// Forecasts each window, in order.
     ///
     /// # Errors
-    /// [`BatchError`] names the window that does not fit.
-    pub fn predict(&self, windows: &[Window]) -> Result<Vec<Forecast>, BatchError> {
+    /// [`ForwardError`] names the window that does not fit, or the device that failed.
+    pub fn predict(&self, windows: &[Window]) -> Result<Vec<Forecast>, ForwardError> {
         let (device, config) = (model::device(), self.model.config());
         let mut forecasts = Vec::with_capacity(windows.len());
-        let rows = place().passes().rows;
-        for (chunk, part) in windows.chunks(rows).enumerate() {
-            let batch = Batch::pass(config, part, &device).map_err(|e| e.shifted(chunk * rows))?;
-            let values = floats(model::forward(config, &self.weights, &batch));
-            let per_window = config.horizon * QUANTILE_COUNT;
-            for ((window, values), &scale) in part.iter().zip(values.chunks_exact(per_window)).zip(batch.scales()) {
-                let least = if window.past.iter().any(|&y| y < 0.0) { f32::NEG_INFINITY } else { 0.0 };
-                // Rounding may turn neighbours around by the last bit.
-                let step = |q: &[f32]| {
-                    let mut highest = least;
-                    std::array::from_fn(|i| {
-                        highest = highest.max(q[i] * scale);
-                        highest
-                    })
-                };
-                forecasts.push(Forecast { quantiles: values.chunks_exact(QUANTILE_COUNT).map(step).collect() });
-            }
-        }
+        let forward = |piece: Range<usize>| {
+            let batch = Batch::pass(config, &windows[piece.clone()], &device).map_err(|e| e.shifted(piece.start))?;
+            let values = passes::read(model::forward(config, &self.weights, &batch))?;
+            Ok::<_, ForwardError>((values, batch.scales().to_vec()))
+        };
+        in_passes(Work::Rows, windows.len(), forward, |piece, (values, scales)| {
+            let values = values.chunks_exact(config.horizon * QUANTILE_COUNT);
+            let part = windows[piece].iter().zip(values).zip(scales);
+            forecasts.extend(part.map(|((window, values), scale)| unscaled(window, values, scale)));
+            Ok(())
+        })?;
         Ok(forecasts)
     }
+}
+
+/// A forecast in the units of the series.
+fn unscaled(window: &Window, values: &[f32], scale: f32) -> Forecast {
+    let least = if window.past.iter().any(|&y| y < 0.0) { f32::NEG_INFINITY } else { 0.0 };
+    // Rounding may turn neighbours around by the last bit.
+    let step = |q: &[f32]| {
+        let mut highest = least;
+        std::array::from_fn(|i| {
+            highest = highest.max(q[i] * scale);
+            highest
+        })
+    };
+    Forecast { quantiles: values.chunks_exact(QUANTILE_COUNT).map(step).collect() }
 }
 
 #[cfg(test)]
@@ -84,7 +92,7 @@ mod tests {
     use super::*;
     use crate::model::{ModelConfig, example};
 
-    const ROWS: usize = crate::device::Place::CPU.passes().rows;
+    const ROWS: usize = passes::Passes::CPU.rows;
 
     #[test]
     fn quantiles_ascend_and_do_not_leave_the_range_of_the_past() {
@@ -132,5 +140,18 @@ mod tests {
         windows[ROWS + 1].past.pop();
         let error = forecaster.predict(&windows).unwrap_err().to_string();
         assert!(error.contains(&format!("window {}", ROWS + 1)), "{error}");
+    }
+    #[test]
+    #[cfg(not(feature = "cuda"))]
+    fn forecasts_in_smaller_passes_are_the_same() {
+        let config = ModelConfig::preset("nano-daily").unwrap();
+        let forecaster = Forecaster::of(example::model(&config, 1));
+        let windows = example::windows(&config, 90, 2);
+        let roomy = forecaster.predict(&windows).unwrap();
+        let small = passes::tests::on_small_gpu(7, 20, || forecaster.predict(&windows)).unwrap();
+        assert_eq!(small.len(), roomy.len());
+        for (a, b) in small.iter().zip(&roomy).flat_map(|(a, b)| a.quantiles.iter().zip(&b.quantiles)) {
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-4 * (1.0 + a.abs())), "{a:?} {b:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use super::{Calibration, Forecast, Forecaster};
 use crate::{
     data::{series::Series, window::Window},
-    model::{BatchError, Model},
+    model::{ForwardError, Model},
     train::{LocalTraining, LocalTrainingError, TrainingSeries, merchant::training_series},
 };
 
@@ -32,7 +32,7 @@ pub enum PersonalError {
     Training(#[from] LocalTrainingError),
     /// Prediction.
     #[error(transparent)]
-    Batch(#[from] BatchError),
+    Prediction(#[from] ForwardError),
 }
 
 impl Personal {
@@ -68,8 +68,8 @@ impl Personal {
     /// Forecasts the steps after the end of each series, `horizon` of them (at most the model's).
     ///
     /// # Errors
-    /// [`BatchError`].
-    pub fn predict(&self, series: &[Series], horizon: usize) -> Result<Vec<Forecast>, BatchError> {
+    /// [`ForwardError`].
+    pub fn predict(&self, series: &[Series], horizon: usize) -> Result<Vec<Forecast>, ForwardError> {
         let shape = self.forecaster.shape();
         let windows: Vec<Window> = series
             .iter()
@@ -83,7 +83,7 @@ impl Personal {
         Ok(forecasts)
     }
 
-    fn calibrate(forecaster: &Forecaster, held_back: &[Window]) -> Result<Calibration, BatchError> {
+    fn calibrate(forecaster: &Forecaster, held_back: &[Window]) -> Result<Calibration, ForwardError> {
         if held_back.is_empty() {
             return Ok(Calibration::IDENTITY);
         }

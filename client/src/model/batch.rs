@@ -11,6 +11,7 @@ use crate::data::calendar::{YEAR_COS, YEAR_SIN};
 use crate::data::scale::scale;
 use crate::data::series::KNOWN_CHANNELS;
 use crate::data::window::{ATTRIBUTE_BUCKETS, TEXT_BUCKETS, Window};
+use crate::device::{DeviceFailure, passes::DeviceCause};
 
 /// Why windows do not make a batch.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -35,6 +36,26 @@ pub enum BatchError {
         /// Which part of it.
         part: &'static str,
     },
+}
+
+/// Why a model computed nothing from windows.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ForwardError {
+    /// A window that does not fit.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceFailure),
+}
+
+impl DeviceCause for ForwardError {
+    fn device_failure(&self) -> Option<&DeviceFailure> {
+        match self {
+            Self::Batch(_) => None,
+            Self::Device(failure) => Some(failure),
+        }
+    }
 }
 
 impl BatchError {

@@ -29,7 +29,7 @@ mod weights;
 use burn::tensor::{Device, Tensor};
 use forecastle_proto::model::{ModelFileError, ModelManifest, ModelSnapshot, ParameterLayout};
 
-pub use batch::{Batch, BatchError};
+pub use batch::{Batch, BatchError, ForwardError};
 pub use config::{ModelConfig, PRESETS};
 pub use loss::{pinball_sum, window_losses};
 pub use weights::Weights;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::train::plain::floats;
+use crate::device::passes::tests::floats;
 
 #[test]
 fn every_preset_makes_a_model_that_survives_its_file() {

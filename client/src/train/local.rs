@@ -12,7 +12,7 @@ use rand_chacha::ChaCha12Rng;
 
 use super::plain::{Codes, PlainError, Subset, Trainer, weighted_quantile_loss};
 use crate::data::window::Window;
-use crate::model::{BatchError, Model};
+use crate::model::{ForwardError, Model};
 
 /// Why local training gave no model.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum LocalTrainingError {
     Plain(#[from] PlainError),
     /// A validation window that does not fit.
     #[error("validation: {0}")]
-    Validation(#[from] BatchError),
+    Validation(#[from] ForwardError),
     /// The caller asked to stop.
     #[error("local training was cancelled after {steps} steps; the model is as before")]
     Cancelled {

@@ -96,3 +96,30 @@ fn it_stops_when_told_to() {
     let error = quick(Subset::Federated).run(&start, &windows, &windows, &mut |_| ControlFlow::Break(())).unwrap_err();
     assert!(matches!(error, LocalTrainingError::Cancelled { steps: 10 }));
 }
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_device_without_memory_for_a_batch_trains_alike_in_parts() {
+    use crate::device::passes::tests::on_small_gpu;
+    let config = config();
+    let start = example::model(&config, 1);
+    let windows = example::windows(&config, 40, 2);
+    let batch: Vec<&Window> = windows.iter().collect();
+    let indices: Vec<usize> = (0..batch.len()).collect();
+    let train = |subset| {
+        let codes = Codes::compute(&start, &windows).unwrap();
+        let mut trainer = Trainer::new(&start, subset, 0.0, false, 0.0);
+        let losses: Vec<f32> = (0..6)
+            .map(|_| match subset {
+                Subset::Federated => trainer.step_with_codes(&batch, &indices, &codes, 1e-3).unwrap(),
+                Subset::All => trainer.step(&batch, 1e-3).unwrap(),
+            })
+            .collect();
+        (losses, weighted_quantile_loss(&trainer.averaged(), &windows).unwrap().unwrap())
+    };
+    for (index, subset) in [(9, Subset::Federated), (10, Subset::All)] {
+        let (roomy, small) = (train(subset), on_small_gpu(index, 7, || train(subset)));
+        assert!(roomy.0.iter().zip(&small.0).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs()), "{roomy:?} {small:?}");
+        assert!((roomy.1 - small.1).abs() <= 1e-4 * roomy.1, "{roomy:?} {small:?}");
+    }
+}

@@ -11,12 +11,13 @@
 //! When more parameters than the present few hundred become federated, the copies are to be replaced by
 //! book-keeping of layer inputs and output gradients (Bu et al. 2023) behind the same two functions.
 
+use std::ops::Range;
+
 use burn::tensor::{Gradients, Tensor};
 use forecastle_crypto::dp::clip;
 
-use super::plain::floats;
 use crate::data::window::Window;
-use crate::device;
+use crate::device::{self, DeviceFailure, Work, in_passes, passes, passes::DeviceCause};
 use crate::model::{self, Batch, BatchError, Model, Weights};
 
 /// Why no gradient could be computed.
@@ -41,6 +42,18 @@ pub enum GradientError {
         /// Where its gradient is not finite.
         parameter: String,
     },
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceFailure),
+}
+
+impl DeviceCause for GradientError {
+    fn device_failure(&self) -> Option<&DeviceFailure> {
+        match self {
+            Self::Device(failure) => Some(failure),
+            Self::Clip(_) | Self::Window { .. } | Self::NotFinite { .. } => None,
+        }
+    }
 }
 
 /// Sum over units of their clipped gradients, `[federated_len]` in layout order.
@@ -109,16 +122,15 @@ fn each_clipped(
     if rows == 0 {
         return units.iter().try_for_each(|_| take(Ok(vec![0.0; model.federated_len()])));
     }
-    let units_per_pass = device::place().passes().units;
-    for (pass, units) in units.chunks(units_per_pass).enumerate() {
-        let first = pass * units_per_pass;
-        for (offset, mut gradient) in raw_gradients(model, units, rows, first)?.into_iter().enumerate() {
+    let backward = |piece: Range<usize>| raw_gradients(model, &units[piece.clone()], rows, piece.start);
+    in_passes(Work::Units, units.len(), backward, |piece, gradients| {
+        for (unit, mut gradient) in piece.zip(gradients) {
             let clipped = clip::to_norm(&mut gradient, clip)
-                .map_err(|at| GradientError::NotFinite { unit: first + offset, parameter: federated_name(model, at) });
+                .map_err(|at| GradientError::NotFinite { unit, parameter: federated_name(model, at) });
             take(clipped.map(|()| gradient))?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Gradients of the units before clipping, in one backward pass.
@@ -140,13 +152,18 @@ fn raw_gradients(
     let weights = Weights::trained(model, windows.len(), &device, |_, federated| federated);
     let quantiles = model::forward(config, &weights, &batch);
     let gradients = model::pinball_sum(&batch, quantiles).backward();
-    let mut all = split(model, windows.len(), &weights, &gradients);
+    let mut all = split(model, windows.len(), &weights, &gradients)?;
     all.truncate(units.len());
     Ok(all)
 }
 
 /// Gradients of all copies, one vector a unit in layout order.
-fn split(model: &Model, units: usize, weights: &Weights, gradients: &Gradients) -> Vec<Vec<f64>> {
+fn split(
+    model: &Model,
+    units: usize,
+    weights: &Weights,
+    gradients: &Gradients,
+) -> Result<Vec<Vec<f64>>, DeviceFailure> {
     let parts = model.layout().entries.iter().filter(|e| e.federated).map(|entry| {
         match weights.get(&entry.name).grad(gradients) {
             Some(copies) => copies.reshape([units, entry.len()]),
@@ -154,8 +171,9 @@ fn split(model: &Model, units: usize, weights: &Weights, gradients: &Gradients) 
         }
     });
     // One read for all: each waits for the device.
-    let values = floats(Tensor::<2>::cat(parts.collect(), 1));
-    values.chunks_exact(model.federated_len()).map(|unit| unit.iter().map(|&g| f64::from(g)).collect()).collect()
+    let values = passes::read(Tensor::<2>::cat(parts.collect(), 1))?;
+    let units = values.chunks_exact(model.federated_len());
+    Ok(units.map(|unit| unit.iter().map(|&g| f64::from(g)).collect()).collect())
 }
 
 fn unit_of(units: &[Vec<Window>], mut index: usize) -> usize {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::device::passes::tests::floats;
 use crate::model::{ModelConfig, example};
 
 fn config() -> ModelConfig {
@@ -183,4 +184,38 @@ fn a_clipping_norm_that_is_no_positive_number_is_refused() {
     for clip in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(clipped_gradient_sum(&model, &[], clip), Err(GradientError::Clip(_))));
     }
+}
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_device_without_memory_for_a_pass_gives_the_same_gradients_in_smaller_ones() {
+    let config = config();
+    let model = example::model(&config, 1);
+    let units = units(&config, 21);
+    let roomy = clipped_gradients(&model, &units, 0.2).unwrap();
+    let small = passes::tests::on_small_gpu(8, 5, || clipped_gradients(&model, &units, 0.2)).unwrap();
+    assert_eq!(small.len(), roomy.len());
+    for (small, roomy) in small.iter().zip(&roomy) {
+        assert_near(small, roomy, 1e-5);
+    }
+    let error = passes::tests::on_small_gpu(8, 0, || clipped_gradient_sum(&model, &units, 0.2)).unwrap_err();
+    assert!(matches!(error, GradientError::Device(DeviceFailure::Pass { .. })), "{error}");
+}
+
+#[test]
+fn a_window_in_which_nothing_was_seen_has_no_gradient() {
+    let config = config();
+    let model = example::model(&config, 1);
+    let gradients = clipped_gradients(&model, &[vec![Window::empty(model.shape()); 2]], 1.0).unwrap();
+    assert_eq!(gradients, [vec![0.0; model.federated_len()]]);
+}
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_rehearsal_computes_a_full_pass_and_says_where_the_device_cannot() {
+    let step = crate::train::PrivateStep { clip: 0.1, rate: 0.5, windows_per_series: 2 };
+    let model = example::model(&config(), 1);
+    step.rehearse(&model).unwrap();
+    let error = passes::tests::on_small_gpu(11, 0, || step.rehearse(&model)).unwrap_err().to_string();
+    assert!(error.contains("cuda:11") && error.contains("--device cpu"), "{error}");
 }

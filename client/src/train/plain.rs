@@ -1,11 +1,13 @@
 //! Ordinary mini-batch training, for the zero-ε warm start and for what stays at the merchant.
 
+use std::ops::Range;
+
 use burn::tensor::{Gradients, Tensor, TensorData};
 
 use super::adamw::AdamW;
 use crate::data::window::Window;
-use crate::device::place;
-use crate::model::{self, Batch, BatchError, Model, Weights};
+use crate::device::{DeviceFailure, Work, in_passes, passes, passes::DeviceCause};
+use crate::model::{self, Batch, BatchError, ForwardError, Model, Weights};
 
 /// Largest norm of a batch's gradient.
 const GRADIENT_NORM_MAX: f32 = 1.0;
@@ -41,6 +43,27 @@ pub enum PlainError {
     /// Nothing to train on.
     #[error("there are no windows to train on")]
     NoWindows,
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceFailure),
+}
+
+impl DeviceCause for PlainError {
+    fn device_failure(&self) -> Option<&DeviceFailure> {
+        match self {
+            Self::Device(failure) => Some(failure),
+            Self::Batch(_) | Self::Diverged { .. } | Self::NoWindows => None,
+        }
+    }
+}
+
+impl From<ForwardError> for PlainError {
+    fn from(error: ForwardError) -> Self {
+        match error {
+            ForwardError::Batch(error) => error.into(),
+            ForwardError::Device(error) => error.into(),
+        }
+    }
 }
 
 /// Plain training of a subset of a model's parameters, one batch at a time.
@@ -116,19 +139,7 @@ impl Trainer {
         if windows.is_empty() {
             return Err(PlainError::NoWindows);
         }
-        let device = model::device();
-        let config = self.model.config();
-        let batch = Batch::plain(config, windows.iter().copied(), &device)?;
-        let subset = self.subset;
-        let weights = Weights::trained(&self.model, 1, &device, |_, federated| subset.holds(federated));
-        let codes = match codes {
-            Some((indices, codes)) => codes.tensor(indices, config.day_features),
-            None => model::encode(config, &weights, &batch),
-        };
-        let loss = model::pinball_sum(&batch, model::decode(config, &weights, &batch, codes));
-        let gradients = loss.backward();
-        let loss: f32 = loss.into_scalar();
-        let mut gradient = flat_gradient(&self.model, subset, &weights, &gradients);
+        let (mut gradient, loss) = self.gradient(windows, codes)?;
         let norm = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
         if !loss.is_finite() || !norm.is_finite() {
             return Err(PlainError::Diverged { step: self.steps });
@@ -143,8 +154,35 @@ impl Trainer {
         for (mean, value) in self.averaged.iter_mut().zip(&self.values) {
             *mean = if self.averaging > 0.0 { keep * *mean + (1.0 - keep) * value } else { *value };
         }
-        self.model = scatter(&self.model, subset, &self.values);
+        self.model = scatter(&self.model, self.subset, &self.values);
         Ok(loss)
+    }
+
+    /// Gradient of the mean loss of these windows in layout order, and that loss.
+    ///
+    /// Where the device cannot hold all windows at once, both are added up from parts.
+    fn gradient(&self, windows: &[&Window], codes: Option<(&[usize], &Codes)>) -> Result<(Vec<f32>, f32), PlainError> {
+        let (device, config, subset) = (model::device(), self.model.config(), self.subset);
+        let backward = |piece: Range<usize>| {
+            let part = windows[piece.clone()].iter().copied();
+            let batch = Batch::plain(config, part, &device).map_err(|e| e.shifted(piece.start))?;
+            let weights = Weights::trained(&self.model, 1, &device, |_, federated| subset.holds(federated));
+            let codes = match codes {
+                Some((indices, codes)) => codes.tensor(&indices[piece], config.day_features),
+                None => model::encode(config, &weights, &batch),
+            };
+            let loss = model::pinball_sum(&batch, model::decode(config, &weights, &batch, codes));
+            let gradients = loss.backward();
+            Ok::<_, PlainError>(flat_gradient(&self.model, subset, &weights, &gradients, loss)?)
+        };
+        let mut sum = vec![0.0; self.values.len() + 1];
+        in_passes(Work::Batch, windows.len(), backward, |piece, part| {
+            let share = piece.len() as f32 / windows.len() as f32;
+            sum.iter_mut().zip(part).for_each(|(total, g)| *total += share * g);
+            Ok(())
+        })?;
+        let loss = sum.pop().unwrap_or(f32::NAN);
+        Ok((sum, loss))
     }
 
     /// The model with its averaged weights.
@@ -157,16 +195,20 @@ impl Codes {
     /// Computes the codes of all windows without a tape.
     ///
     /// # Errors
-    /// [`BatchError`] names the window that does not fit.
-    pub fn compute(model: &Model, windows: &[Window]) -> Result<Self, BatchError> {
+    /// [`ForwardError`] names the window that does not fit, or the device that failed.
+    pub fn compute(model: &Model, windows: &[Window]) -> Result<Self, ForwardError> {
         let (device, config) = (model::device(), model.config());
         let weights = Weights::shared(model, &device);
         let width = config.horizon * config.day_features;
         let mut values = Vec::with_capacity(windows.len() * width);
-        for chunk in windows.chunks(place().passes().rows) {
-            let batch = Batch::pass(config, chunk, &device)?;
-            values.extend(&floats(model::encode(config, &weights, &batch))[..chunk.len() * width]);
-        }
+        let encode = |piece: Range<usize>| {
+            let batch = Batch::pass(config, &windows[piece.clone()], &device).map_err(|e| e.shifted(piece.start))?;
+            Ok::<_, ForwardError>(passes::read(model::encode(config, &weights, &batch))?)
+        };
+        in_passes(Work::Rows, windows.len(), encode, |piece, codes| {
+            values.extend(&codes[..piece.len() * width]);
+            Ok(())
+        })?;
         Ok(Self { values, width })
     }
 
@@ -185,31 +227,36 @@ impl Codes {
 /// `None` when no cell is observed or all are zero.
 ///
 /// # Errors
-/// [`BatchError`] names the window that does not fit.
-pub fn weighted_quantile_loss(model: &Model, windows: &[Window]) -> Result<Option<f64>, BatchError> {
+/// [`ForwardError`] names the window that does not fit, or the device that failed.
+pub fn weighted_quantile_loss(model: &Model, windows: &[Window]) -> Result<Option<f64>, ForwardError> {
     let (device, config) = (model::device(), model.config());
     let weights = Weights::shared(model, &device);
     let (mut loss, mut volume) = (0.0f64, 0.0f64);
-    for chunk in windows.chunks(place().passes().rows) {
-        let batch = Batch::pass(config, chunk, &device)?;
+    let forward = |piece: Range<usize>| {
+        let batch = Batch::pass(config, &windows[piece.clone()], &device).map_err(|e| e.shifted(piece.start))?;
         let losses = model::window_losses(&batch, model::forward(config, &weights, &batch));
-        for ((window, mean), scale) in chunk.iter().zip(floats(losses)).zip(batch.scales()) {
+        Ok::<_, ForwardError>((passes::read(losses)?, batch.scales().to_vec()))
+    };
+    in_passes(Work::Rows, windows.len(), forward, |piece, (losses, scales)| {
+        for ((window, mean), scale) in windows[piece].iter().zip(losses).zip(scales) {
             let cells = window.future.iter().filter(|y| !y.is_nan());
             let count = cells.clone().count() as f64;
-            loss += f64::from(mean) * f64::from(*scale) * count;
+            loss += f64::from(mean) * f64::from(scale) * count;
             volume += cells.map(|y| f64::from(y.abs())).sum::<f64>();
         }
-    }
+        Ok(())
+    })?;
     Ok((volume > 0.0).then(|| loss / volume))
 }
 
-/// A tensor's values on the host.
-pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.try_into_vec_as().expect("tensors of this device hold f32")
-}
-
-/// Gradient of the subset, in layout order; zero where a parameter had no influence.
-fn flat_gradient(model: &Model, subset: Subset, weights: &Weights, gradients: &Gradients) -> Vec<f32> {
+/// Gradient of the subset, in layout order, and the loss after it; zero where a parameter had no influence.
+fn flat_gradient(
+    model: &Model,
+    subset: Subset,
+    weights: &Weights,
+    gradients: &Gradients,
+    loss: Tensor<1>,
+) -> Result<Vec<f32>, DeviceFailure> {
     let parts = model.layout().entries.iter().filter(|e| subset.holds(e.federated)).map(|entry| {
         match weights.get(&entry.name).grad(gradients) {
             Some(gradient) => gradient.reshape([entry.len()]),
@@ -217,7 +264,7 @@ fn flat_gradient(model: &Model, subset: Subset, weights: &Weights, gradients: &G
         }
     });
     // One read for all: each waits for the device.
-    floats(Tensor::<1>::cat(parts.collect(), 0))
+    passes::read(Tensor::<1>::cat(parts.chain([loss.inner()]).collect(), 0))
 }
 
 fn gather(model: &Model, subset: Subset) -> Vec<f32> {

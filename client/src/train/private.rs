@@ -90,6 +90,18 @@ impl PrivateStep {
         Ok((sum, present))
     }
 
+    /// Computes the gradient of a series in which nothing was seen, and forgets it.
+    ///
+    /// A GPU compiles for the step then, which may take longer than a round waits.
+    ///
+    /// # Errors
+    /// [`PrivateStepError::Gradient`].
+    pub fn rehearse(&self, model: &Model) -> Result<(), PrivateStepError> {
+        let unit = vec![Window::empty(model.shape()); self.windows_per_series];
+        finite_gradient_sum(model, &[unit], self.clip).map_err(PrivateStepError::Gradient)?;
+        Ok(())
+    }
+
     /// The sampled series and the windows drawn from each, uniformly over its cuts, with replacement.
     ///
     /// Series and windows are drawn for each series on its own, so adding or removing one changes no other's share.
@@ -130,6 +142,6 @@ fn named(source: GradientError, series: &[TrainingSeries], sampled: &[usize]) ->
         GradientError::Window { unit, .. } | GradientError::NotFinite { unit, .. } => {
             PrivateStepError::Series { id: series[sampled[unit]].series.id.clone(), source }
         }
-        GradientError::Clip(_) => PrivateStepError::Gradient(source),
+        GradientError::Clip(_) | GradientError::Device(_) => PrivateStepError::Gradient(source),
     }
 }

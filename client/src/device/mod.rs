@@ -4,11 +4,16 @@
 //! of its own. So a GPU is only ever named after it was counted, and a [`Place`] on one exists only where the count
 //! said so. Where nobody chose, the processor computes.
 //!
-//! Left out on purpose: several GPUs in one program; smaller passes after a GPU ran out of memory.
+//! [`passes`] cuts work into what a device can hold at a time.
+//!
+//! Left out on purpose: several GPUs in one program.
+
+pub mod passes;
 
 use std::{cell::Cell, fmt, fs, str::FromStr, sync::OnceLock};
 
 use burn::tensor::Device;
+pub use passes::{DeviceFailure, Passes, Work, in_passes};
 
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,23 +82,6 @@ pub enum Reason {
     /// This build has, but no device was found.
     NoneFound,
 }
-
-/// How much work one pass carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passes {
-    /// Privacy units of one backward pass; bounds memory.
-    pub units: usize,
-    /// Windows of one forward pass without gradients.
-    pub rows: usize,
-    /// Whether passes are filled up with windows of weight 0, so that there are few shapes.
-    ///
-    /// A GPU's kernels are compiled and chosen by shape. With Poisson sampling nearly every step would have its own,
-    /// and one series more or less could change the kernel, and so the last bits, of every other series' gradient.
-    pub filled: bool,
-}
-
-/// Fewest windows of a filled forward pass.
-const ROWS_MIN: usize = 64;
 
 static CHOSEN: OnceLock<Place> = OnceLock::new();
 
@@ -215,17 +203,6 @@ impl Place {
         }
     }
 
-    /// How much work one pass carries here.
-    ///
-    /// The processor's passes keep what they work on in its caches. A GPU needs many windows at once to be busy at all.
-    pub const fn passes(self) -> Passes {
-        if self.is_cpu() {
-            Passes { units: 32, rows: 256, filled: false }
-        } else {
-            Passes { units: 512, rows: 2048, filled: true }
-        }
-    }
-
     /// What the GPU calls itself; opens it. `None` on the processor.
     pub fn model_name(self) -> Option<String> {
         #[cfg(feature = "cuda")]
@@ -253,18 +230,6 @@ impl fmt::Display for Reason {
             Self::NotCompiled => "this program was built without CUDA",
             Self::NoneFound => "no CUDA device was found (is NVIDIA's driver installed?)",
         })
-    }
-}
-
-impl Passes {
-    /// Privacy units that a backward pass over `count` of them computes.
-    pub fn units_for(self, count: usize) -> usize {
-        if self.filled { self.units.max(count) } else { count }
-    }
-
-    /// Windows that a forward pass over `count` of them computes.
-    pub fn rows_for(self, count: usize) -> usize {
-        if self.filled { count.next_power_of_two().max(ROWS_MIN) } else { count }
     }
 }
 
@@ -342,23 +307,5 @@ mod tests {
         let panicked = std::panic::catch_unwind(|| on(cuda(1), || panic!("work failed")));
         assert!(panicked.is_err());
         assert_eq!(place(), Place::CPU);
-    }
-
-    #[test]
-    fn passes_on_the_processor_are_never_filled() {
-        let passes = Place::CPU.passes();
-        assert_eq!([passes.units_for(5), passes.rows_for(5)], [5, 5]);
-    }
-
-    #[test]
-    fn passes_on_a_gpu_have_few_shapes() {
-        let passes = cuda(0).passes();
-        for count in 1..=passes.units {
-            assert_eq!(passes.units_for(count), passes.units);
-        }
-        let mut rows: Vec<usize> = (1..=passes.rows).map(|count| passes.rows_for(count)).collect();
-        assert!(rows.iter().enumerate().all(|(i, &rows)| rows > i && rows <= passes.rows));
-        rows.dedup();
-        assert!(rows.len() <= 6, "{rows:?}");
     }
 }
