@@ -4,7 +4,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::{DeviceArguments, Format, Outcome, print_json};
-use crate::device::{Survey, nvidia_driver};
+use crate::device::{
+    Place, Survey,
+    kernels::{self, KernelCacheError},
+    nvidia_driver,
+};
 
 /// See what this program and this machine offer, and which device would compute.
 ///
@@ -22,8 +26,8 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Outcome {
     let survey = Survey::take();
     let (version, cores) = (env!("CARGO_PKG_VERSION"), std::thread::available_parallelism().map_or(1, usize::from));
     let driver = nvidia_driver();
-    let found: Vec<(String, Option<String>)> =
-        survey.cuda_places().map(|place| (place.to_string(), place.model_name())).collect();
+    let found: Vec<Gpu> = survey.cuda_places().map(Gpu::open).collect();
+    let kept = kernels::keep();
     let asked = arguments.device.device;
     let taken = asked.resolve(survey);
     match format {
@@ -33,7 +37,12 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Outcome {
             "cuda": {
                 "compiled": survey.compiled,
                 "driver": driver,
-                "devices": found.iter().map(|(id, name)| json!({ "device": id, "name": name })).collect::<Vec<_>>(),
+                "devices": found.iter().map(Gpu::json).collect::<Vec<_>>(),
+            },
+            "kernels": {
+                "folder": kept.as_ref().ok(),
+                "bytes": kept.as_deref().ok().map(kernels::size),
+                "not_kept": kept.as_ref().err().map(KernelCacheError::to_string),
             },
             "device": {
                 "asked": asked.to_string(),
@@ -48,8 +57,17 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Outcome {
             if let Some(driver) = driver {
                 say!("NVIDIA driver: {driver}");
             }
-            for (id, name) in &found {
-                say!("{id}: {}", name.as_deref().unwrap_or("a device that does not name itself"));
+            for Gpu { id, name, memory } in &found {
+                let memory = memory.map_or(String::new(), |bytes| format!(", {} of memory", gigabytes(bytes)));
+                say!("{id}: {}{memory}", name.as_deref().unwrap_or("a device that does not name itself"));
+            }
+            match &kept {
+                Ok(folder) => {
+                    say!("compiled kernels: {} MB in {}", kernels::size(folder) / 1_000_000, folder.display())
+                }
+                // Said by the line about CUDA.
+                Err(KernelCacheError::NotCompiled) => {}
+                Err(error) => say!("compiled kernels: not kept, so that each start compiles them anew ({error})"),
             }
             if let Ok((place, reason)) = &taken {
                 say!("device for --device {asked}: {place}, since {reason}");
@@ -58,4 +76,25 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Outcome {
     }
     taken?;
     Ok(())
+}
+
+/// A GPU, as it describes itself.
+struct Gpu {
+    id: String,
+    name: Option<String>,
+    memory: Option<u64>,
+}
+
+impl Gpu {
+    fn open(place: Place) -> Self {
+        Self { id: place.to_string(), name: place.model_name(), memory: place.memory() }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({ "device": self.id, "name": self.name, "memory_bytes": self.memory })
+    }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.2} GB", bytes as f64 / 1e9)
 }

@@ -22,7 +22,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::device::{self, DeviceChoice, Reason};
+use crate::device::{self, DeviceChoice, Reason, kernels};
 use crate::federation::home::{Home, HomeError};
 
 /// What a verb returns: any library error, as one sentence.
@@ -73,6 +73,17 @@ impl DeviceArguments {
         let (place, reason) = device::choose(self.device)?;
         if reason == Reason::NoneFound {
             eprintln!("forecastle: computing on the {place}: {reason}");
+        }
+        if !place.is_cpu() {
+            match kernels::keep() {
+                Ok(folder) if kernels::is_empty(&folder) => {
+                    eprintln!("forecastle: compiling for {place}, which takes minutes the first time");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    eprintln!("forecastle: each start compiles for {place} anew, which takes minutes: {error}")
+                }
+            }
         }
         Ok(())
     }

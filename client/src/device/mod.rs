@@ -4,10 +4,11 @@
 //! of its own. So a GPU is only ever named after it was counted, and a [`Place`] on one exists only where the count
 //! said so. Where nobody chose, the processor computes.
 //!
-//! [`passes`] cuts work into what a device can hold at a time.
+//! [`passes`] cuts work into what a device can hold at a time, [`kernels`] keeps what a GPU compiled for the next start.
 //!
 //! Left out on purpose: several GPUs in one program.
 
+pub mod kernels;
 pub mod passes;
 
 use std::{cell::Cell, fmt, fs, str::FromStr, sync::OnceLock};
@@ -172,6 +173,9 @@ impl fmt::Display for DeviceChoice {
 impl Survey {
     /// Looks. On a machine without NVIDIA's driver this is quick, silent and finds nothing.
     pub fn take() -> Self {
+        // Before anything else of the tensor library's GPU part is used: it reads its settings once.
+        #[cfg(feature = "cuda")]
+        let _ = kernels::keep();
         #[cfg(feature = "cuda")]
         let cuda = Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len();
         #[cfg(not(feature = "cuda"))]
@@ -210,6 +214,24 @@ impl Place {
         #[cfg(not(feature = "cuda"))]
         let name = None;
         name
+    }
+
+    /// Bytes of memory that the GPU has, whoever uses them; opens it. `None` on the processor.
+    pub fn memory(self) -> Option<u64> {
+        #[cfg(feature = "cuda")]
+        let bytes = self.cuda.and_then(|index| {
+            let client = burn::cubecl::Device::cuda(index).ok()?.client();
+            client.properties().memory.max_memory()
+        });
+        #[cfg(not(feature = "cuda"))]
+        let bytes = None;
+        bytes
+    }
+
+    /// Bytes of memory that this program has taken on the GPU, those kept for its next pass included; opens it. `None` on
+    /// the processor.
+    pub fn memory_taken(self) -> Option<u64> {
+        if self.is_cpu() { None } else { self.device().memory_pool_usage().map(|usage| usage.bytes_reserved) }
     }
 }
 
