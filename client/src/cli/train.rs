@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{DeviceArguments, Format, Outcome, print_json, runtime};
 use crate::{
     data::{prepare, store::DataStore},
+    device,
     federation::home::Home,
     forecast::personal::Personal,
     model::{Model, assets},
@@ -54,8 +55,11 @@ pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
     let (plan, _) = home.plan()?;
     let store = DataStore::open(&home.data())?;
     // The federation's model decides the step of the series; before the first download the warm start stands in.
-    let config = base_model(&home)?.1.config().clone();
-    let (step, prepared) = MerchantStep::new(&(&store).into(), home.series_choice()?, &plan, &config)?;
+    let model = base_model(&home)?.1;
+    let (step, prepared) = MerchantStep::new(&(&store).into(), home.series_choice()?, &plan, model.config())?;
+    if !device::place().is_cpu() {
+        step.rehearse(&model)?;
+    }
     if format == Format::Text {
         say!("{} series take part", prepared.series.len());
         if let Some(bounds) = &prepared.bounds {

@@ -93,6 +93,14 @@ impl RoundTraining {
         }
     }
 
+    /// The sampling and clipping of each step.
+    pub fn step(&self) -> PrivateStep {
+        match self {
+            Self::GradientSum(step) => *step,
+            Self::NoisedSteps(steps) | Self::WholeUpdate(steps) => steps.step,
+        }
+    }
+
     /// Trains on `series` from `model` and releases what follows.
     ///
     /// # Errors

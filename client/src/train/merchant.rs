@@ -9,7 +9,7 @@ use forecastle_crypto::{
 };
 use forecastle_proto::model::ModelSnapshot;
 
-use super::{PrivateStep, RoundTraining, Sampling, TrainingSeries};
+use super::{PrivateStep, PrivateStepError, RoundTraining, Sampling, TrainingSeries};
 use crate::{
     data::{
         prepare::{self, PrepareError, Prepared, SeriesChoice, Tables},
@@ -53,6 +53,14 @@ impl MerchantStep {
     ) -> Result<(Self, Prepared), MerchantStepError> {
         let prepared = prepare::bounded_series(tables, choice, config.frequency, plan)?;
         Ok((Self::over(training_series(prepared.series.clone(), config), plan), prepared))
+    }
+
+    /// Does a step without data, so that a GPU has compiled for it before a round waits.
+    ///
+    /// # Errors
+    /// [`PrivateStepError`] where the device cannot do a step.
+    pub fn rehearse(&self, model: &Model) -> Result<(), PrivateStepError> {
+        self.training.step().rehearse(model)
     }
 
     /// The plan's training over series that are bounded already.
