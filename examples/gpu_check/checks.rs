@@ -1,4 +1,4 @@
-//! The GPU against the processor: matrix products, clipped gradients, a loss curve.
+//! The GPU against the processor: matrix products, clipped gradients.
 //!
 //! A GPU may multiply 32-bit floats with mantissas of 11 bits (TF32). What that does to a gradient depends on the network
 //! more than on the GPU: near a quantile a cell's loss changes its slope, and the sum over units cancels most of what they
@@ -6,12 +6,14 @@
 //! stated multiple of that, or within what 32-bit floats explain. The clipping bound has no tolerance: norms are taken
 //! and vectors scaled on the host in `f64`, whatever the device returned.
 
+use std::time::Instant;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use forecastle_client::{
     data::window::Window,
     device::{Place, on},
     model::Model,
-    train::{GradientError, Subset, Trainer, clipped_gradient_sum, clipped_gradients},
+    train::{GradientError, clipped_gradient_sum, clipped_gradients},
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -30,14 +32,14 @@ pub const F32_ERROR: f64 = 1e-4;
 /// A parameter's error is measured against at least this share of the whole sum: a part that happens to be nearly zero
 /// has no relative error to speak of.
 const PART_LEAST: f64 = 1e-2;
-/// Largest relative difference of the last steps' mean loss.
-pub const CURVE_TOLERANCE: f64 = 2e-2;
 /// Relative error of a product beyond which 32-bit floats cannot have been used throughout.
 const TF32_FROM: f64 = 2e-5;
 
 /// Clipped gradients of the GPU beside the processor's.
 #[derive(Serialize)]
 pub struct Gradients {
+    /// Seconds that the GPU's first sum took, compilation included.
+    pub first_s: f64,
     pub units: usize,
     pub clip: f64,
     /// Units whose gradient was longer than the clipping norm.
@@ -83,15 +85,6 @@ pub struct Parameter {
     pub yardstick: f64,
 }
 
-/// Losses of the same plain training on each device.
-#[derive(Default, Serialize)]
-pub struct Curve {
-    pub cpu: Vec<f32>,
-    pub gpu: Option<Vec<f32>>,
-    /// Relative difference of the mean loss over the last fifth.
-    pub difference: Option<f64>,
-}
-
 impl Gradients {
     /// Whether every bound holds.
     pub fn passed(&self) -> bool {
@@ -116,20 +109,15 @@ pub fn within(error: f64, yardstick: f64) -> bool {
     error <= (TOLERANCE * yardstick).max(F32_ERROR)
 }
 
-impl Curve {
-    /// Whether both curves end alike; true without a GPU.
-    pub fn passed(&self) -> bool {
-        self.difference.is_none_or(|d| d <= CURVE_TOLERANCE)
-    }
-}
-
 /// Compares the gradients of the private step.
 pub fn gradients(model: &Model, gpu: Place) -> Result<Gradients, AnyError> {
     let units = windows::units(model.config(), UNITS, 2, 1);
+    let start = Instant::now();
+    let sum = on(gpu, || clipped_gradient_sum(model, &units, CLIP))?;
+    let first_s = start.elapsed().as_secs_f64();
+    let each = on(gpu, || clipped_gradients(model, &units, CLIP))?;
     let cpu_each = on(Place::CPU, || clipped_gradients(model, &units, CLIP))?;
     let rounded_each = on(Place::CPU, || clipped_gradients(&rounded(model)?, &units, CLIP).map_err(AnyError::from))?;
-    let sum = on(gpu, || clipped_gradient_sum(model, &units, CLIP))?;
-    let each = on(gpu, || clipped_gradients(model, &units, CLIP))?;
     let (cpu, rounded_sum) = (total(&cpu_each), total(&rounded_each));
     let whole = norm(&cpu);
     let mut parameters = Vec::new();
@@ -144,6 +132,7 @@ pub fn gradients(model: &Model, gpu: Place) -> Result<Gradients, AnyError> {
     }
     let (neighbours_changed, neighbours_difference) = neighbours(model, gpu, &units, &each)?;
     Ok(Gradients {
+        first_s,
         units: units.len(),
         clip: CLIP,
         clipped: each.iter().filter(|g| norm(g) > CLIP * (1.0 - 1e-9)).count(),
@@ -237,33 +226,6 @@ fn device_product(device: &Device, a: &[f32], b: &[f32], [rows, inner, columns]:
     let tensor = |v: &[f32], shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(v.to_vec(), shape), device);
     let product = tensor(a, [rows, inner]).matmul(tensor(b, [inner, columns]));
     product.try_into_vec_as().expect("tensors of this device hold f32")
-}
-
-/// Trains all parameters from their untrained start on the same batches at each place.
-pub fn curve(model: &Model, gpu: Option<Place>, steps: usize) -> Result<Curve, AnyError> {
-    const BATCH: usize = 64;
-    let start = Model::untrained(model.config(), 1)?;
-    let pool = windows::windows(model.config(), BATCH * 16, 2);
-    let train = || -> Result<Vec<f32>, AnyError> {
-        let mut trainer = Trainer::new(&start, Subset::All, 0.01, false, 0.0);
-        (0..steps)
-            .map(|step| {
-                let first = step % 16 * BATCH;
-                let batch: Vec<&Window> = pool[first..first + BATCH].iter().collect();
-                trainer.step(&batch, 2e-3).map_err(AnyError::from)
-            })
-            .collect()
-    };
-    let cpu = on(Place::CPU, train)?;
-    let gpu = gpu.map(|gpu| on(gpu, train)).transpose()?;
-    let difference = gpu.as_ref().map(|gpu| (tail(gpu) - tail(&cpu)).abs() / tail(&cpu));
-    Ok(Curve { cpu, gpu, difference })
-}
-
-/// Mean of the last fifth.
-fn tail(losses: &[f32]) -> f64 {
-    let last = &losses[losses.len() - losses.len().div_ceil(5)..];
-    last.iter().map(|&l| f64::from(l)).sum::<f64>() / last.len() as f64
 }
 
 fn norm(v: &[f64]) -> f64 {

@@ -35,6 +35,8 @@ pub struct Steps {
     pub plain: f64,
     /// Time of a private step over that of a plain step on the same parameters.
     pub ratio: f64,
+    /// Bytes of the GPU's memory that this program then holds, those kept for the next step included.
+    pub memory: Option<u64>,
 }
 
 /// Forecasts of many series.
@@ -82,6 +84,7 @@ pub fn steps(model: &Model, place: Place, batch: usize, seconds: f64) -> Result<
             private: rate(private),
             plain: rate(plain),
             ratio: private / plain,
+            memory: place.memory_taken(),
         })
     })
 }

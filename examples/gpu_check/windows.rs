@@ -1,15 +1,27 @@
-//! Generated windows in which every input of the network is in use.
+//! Generated windows in which every input of the network is in use, and networks to read them.
 
 use std::sync::Arc;
 
 use forecastle_client::{
     data::window::{ATTRIBUTE_BUCKETS, StaticInputs, TEXT_BUCKETS, Window},
-    model::ModelConfig,
+    model::{Model, ModelConfig, assets},
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use crate::generator;
+use crate::{AnyError, generator};
+
+/// A preset's warm start, or a network a little away from its start where none ships: at the start itself the output layer
+/// is zero, and behind it all gradients are.
+pub fn model(preset: &str) -> Result<Model, AnyError> {
+    if let Ok(snapshot) = assets::warm_start(preset) {
+        return Ok(Model::from_snapshot(&snapshot)?);
+    }
+    let mut snapshot = Model::untrained(&ModelConfig::preset(preset)?, 1)?.snapshot();
+    let mut rng = ChaCha12Rng::seed_from_u64(8);
+    snapshot.values.iter_mut().for_each(|v| *v += rng.random_range(-0.02f32..0.02));
+    Ok(Model::from_snapshot(&snapshot)?)
+}
 
 /// `count` windows of a network's extent; equal seeds give equal windows.
 pub fn windows(config: &ModelConfig, count: usize, seed: u64) -> Vec<Window> {
