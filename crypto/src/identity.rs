@@ -322,6 +322,55 @@ mod tests {
     }
 
     #[test]
+    fn rfc_8032_section_7_1_signs_other_messages() {
+        // Tests 2 and 3, and the digest of "abc".
+        let vectors = [
+            (
+                "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+                "72",
+                "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+            ),
+            (
+                "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+                "af82",
+                "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+            ),
+            (
+                "833fe62409237b9d62ec77587520911e9a759cec1d19755b7da901b96dca3d42",
+                "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+                "dc2a4459e7369633a52b1bf277839a00201009a3efbf3ecb69bea2186c26b58909351fc9ac90b3ecfdfbc7c66431e0303dca179c138ac17ad9bef1177331a704",
+            ),
+        ];
+        for (seed, message, expected) in vectors {
+            let key = SigningKey::danger_from_seed(&parse_hex(seed).expect("hex")).expect("32 bytes");
+            let message = HEX.decode(message.as_bytes()).expect("hex");
+            let signature = key.sign_raw(&message);
+            assert_eq!(signature.to_string(), expected);
+            assert!(key.verifying_key().verify_raw(&message, &signature).is_ok());
+        }
+    }
+
+    /// Wycheproof leaves nothing open here: what it calls valid verifies, everything else is refused. A signature of
+    /// another length than 64 bytes is already no [`Signature`].
+    #[test]
+    fn wycheproof_signatures_are_judged_as_published() {
+        use wycheproof::{TestResult, eddsa::*};
+        let set = TestSet::load(TestName::Ed25519).expect("the vectors");
+        assert_eq!(set.number_of_tests, 151);
+        let (mut accepted, mut refused) = (0, 0);
+        for group in &set.test_groups {
+            let key: VerifyingKey = HEX.encode(&group.key.pk).parse().expect("a key of 32 bytes");
+            for test in &group.tests {
+                let signature = HEX.encode(&test.sig).parse::<Signature>();
+                let holds = signature.is_ok_and(|signature| key.verify_raw(&test.msg, &signature).is_ok());
+                assert_eq!(holds, test.result == TestResult::Valid, "case {}: {}", test.tc_id, test.comment);
+                if holds { accepted += 1 } else { refused += 1 }
+            }
+        }
+        assert_eq!((accepted, refused), (88, 63));
+    }
+
+    #[test]
     fn a_signature_is_bound_to_its_context_message_and_key() {
         let key = SigningKey::generate().expect("entropy");
         let other = SigningKey::generate().expect("entropy");
