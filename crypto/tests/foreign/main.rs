@@ -4,13 +4,14 @@
 //! result, what it calls invalid has to be refused, and what it leaves open ("acceptable") is decided here, by a rule that
 //! each file states. The number of cases is asserted, so that a new release of the vectors is looked at.
 //!
-//! These tests make the same library calls with the same parameters as `secagg::keys`, `secagg::mask` and `entropy`, and
-//! go through this crate's public functions where those show the result. Private functions are held against the same
-//! vectors beside their code.
+//! Primitives are called as `secagg::keys`, `secagg::mask` and `entropy` call them; `chain` goes through the code itself, from
+//! published keys to the bytes that leave. Signatures are judged in `identity`, whose functions for foreign formats are
+//! private.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod agreement;
+mod chain;
 mod derivation;
 mod keystream;
 mod sealing;
