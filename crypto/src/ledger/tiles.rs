@@ -113,7 +113,8 @@ impl Tile {
 
     /// The first leaf below it.
     pub fn first_leaf(&self) -> u64 {
-        self.index << (TILE_HEIGHT * (u32::from(self.level) + 1))
+        // At level 7, the highest there can be, the only tile is the first.
+        self.index.checked_shl(TILE_HEIGHT * (u32::from(self.level) + 1)).unwrap_or(0)
     }
 
     /// Where its digests lie, relative to the log: `tile/<level>/<index>[.p/<width>]`.
@@ -256,6 +257,8 @@ mod tests {
         // The largest log there can be has eight levels.
         let highest = digests_at(u64::MAX, 7);
         assert_eq!((highest, digests_at(u64::MAX, 8)), (255, 0));
+        let topmost = Tile::of_size_at(u64::MAX, 7).expect("a tile");
+        assert_eq!((topmost.path().as_str(), topmost.first_leaf()), ("tile/7/000.p/255", 0));
     }
 
     #[test]
