@@ -21,7 +21,7 @@ use data_encoding::BASE64;
 
 use super::{
     merkle::MerkleTree,
-    note::{BadKeyName, NoteSignature, SignatureType, VerifierKey},
+    note::{BadKeyName, NoteSignature, SignatureType, VerifierKey, decode_base64},
 };
 use crate::identity::{Sha256Digest, Signature, SigningKey, VerifyingKey};
 
@@ -145,7 +145,7 @@ impl SignedCheckpoint {
 
         let expected = "a root in base64";
         let (line, root) = next(expected)?;
-        let root = BASE64.decode(root.as_bytes()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let root = decode_base64(root).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         let root = Sha256Digest(root.ok_or(CheckpointError::Line { line, expected })?);
 
         let expected = "empty (extension lines are not understood)";
@@ -328,6 +328,12 @@ mod tests {
         assert_eq!(line_of(&text.replacen("\n1\n", "\n01\n", 1)), 2);
         assert_eq!(line_of(&text.replacen("\n1\n", "\n+1\n", 1)), 2);
         assert_eq!(line_of(&text.replacen("=\n\n", "\n\n", 1)), 3);
+        // Two texts for one root would be two checkpoints under one signature.
+        let root = text.lines().nth(2).expect("a root");
+        let bytes = BASE64.decode(root.as_bytes()).expect("base64");
+        let halves = format!("{}{}", BASE64.encode(&bytes[..16]), BASE64.encode(&bytes[16..]));
+        assert_eq!(BASE64.decode(halves.as_bytes()), Ok(bytes));
+        assert_eq!(line_of(&text.replacen(root, &halves, 1)), 3);
         assert_eq!(line_of(&text.replacen("=\n\n", "=\nextension\n\n", 1)), 4);
         assert_eq!(line_of(&text.replace('—', "-")), 5);
         assert_eq!(line_of(&format!("{text}trailing\n")), 6);

@@ -136,7 +136,7 @@ impl FromStr for VerifierKey {
         let (Some(name), Some(hash), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(shape());
         };
-        let bytes = BASE64.decode(encoded.as_bytes()).map_err(|_| shape())?;
+        let bytes = decode_base64(encoded).ok_or_else(shape)?;
         let (&byte, key) = bytes.split_first().ok_or_else(shape)?;
         let kind = [SignatureType::Ed25519, SignatureType::CosignatureV1].into_iter().find(|kind| kind.byte() == byte);
         let kind = kind.ok_or_else(|| VerifierKeyError::Type { name: name.to_owned(), found: byte })?;
@@ -147,6 +147,12 @@ impl FromStr for VerifierKey {
         }
         Ok(key)
     }
+}
+
+/// Reads base64 in the one form that is written: the library takes several padded texts in a row for one.
+pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64.decode(text.as_bytes()).ok()?;
+    (BASE64.encode(&bytes) == text).then_some(bytes)
 }
 
 /// One signature line of a note.
@@ -165,7 +171,7 @@ impl NoteSignature {
     pub fn parse(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix("— ")?.split_once(' ')?;
         VerifierKey::new(name, SignatureType::Ed25519, VerifyingKey([0; 32])).ok()?;
-        let bytes = BASE64.decode(encoded.as_bytes()).ok()?;
+        let bytes = decode_base64(encoded)?;
         let (key_id, signature) = bytes.split_first_chunk()?;
         let fits = !signature.is_empty() && signature.len() <= SIGNATURE_BYTES_MAX;
         fits.then(|| Self { name: name.to_owned(), key_id: *key_id, bytes: signature.to_vec() })
@@ -221,5 +227,15 @@ mod tests {
         {
             assert_eq!(NoteSignature::parse(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn base64_that_is_padded_in_the_middle_is_not_what_would_be_written() {
+        assert_eq!(decode_base64("AAAAAAEC"), Some(vec![0, 0, 0, 0, 1, 2]));
+        assert_eq!(BASE64.decode(b"AAAAAAE=AAAAAg=="), Ok(vec![0, 0, 0, 0, 1, 0, 0, 0, 2]));
+        assert_eq!(decode_base64("AAAAAAE=AAAAAg=="), None);
+        assert_eq!(NoteSignature::parse("— a AAAAAAE=AAAAAg=="), None);
+        let halves = PETER.replacen("ARpc", "AQ==Glw=", 1);
+        assert!(matches!(halves.parse::<VerifierKey>(), Err(VerifierKeyError::Shape(_))));
     }
 }
