@@ -2,7 +2,7 @@
 //!
 //! The invariant: no signature made for one purpose verifies for another. Every signing call names its context, and
 //! what is signed is `context ‖ 0x00 ‖ message`; contexts are constants of this workspace and hold no zero byte.
-//! Signatures are Ed25519 (RFC 8032) through ring.
+//! Signatures are Ed25519 (RFC 8032) through ring, and nothing verifies under a key of low order.
 //!
 //! Left out on purpose: certificates and invitations, which belong to the transport that checks them.
 
@@ -220,9 +220,48 @@ impl VerifyingKey {
     /// Checks a signature over exactly `message`, for formats that others defined and that bring their own
     /// separation (C2SP signed notes).
     pub(crate) fn verify_raw(&self, message: &[u8], signature: &Signature) -> Result<(), ()> {
+        if self.is_low_order() {
+            return Err(());
+        }
         UnparsedPublicKey::new(&ED25519, &self.0).verify(message, &signature.0).map_err(|_| ())
     }
+
+    /// Whether a point of order 1, 2, 4 or 8, in any encoding. Under such a key one signature, which anybody can make,
+    /// verifies for every message or for many, so nothing is taken for signed by it. No generated key is one.
+    fn is_low_order(&self) -> bool {
+        let mut y = self.0;
+        y[31] &= 0x7f; // the sign of x
+        LOW_ORDER.contains(&y)
+    }
 }
+
+/// The y coordinates of the points of low order, little-endian. 0 and 1 can be written as p and p + 1 too.
+const LOW_ORDER: [[u8; 32]; 7] = {
+    const fn y(first: u8, middle: u8, last: u8) -> [u8; 32] {
+        let mut bytes = [middle; 32];
+        (bytes[0], bytes[31]) = (first, last);
+        bytes
+    }
+    let of_order_8 = [
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+            0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+            0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        ],
+    ];
+    [
+        y(1, 0, 0),
+        y(0xec, 0xff, 0x7f),
+        y(0, 0, 0),
+        of_order_8[0],
+        of_order_8[1],
+        y(0xed, 0xff, 0x7f),
+        y(0xee, 0xff, 0x7f),
+    ]
+};
 
 /// Why a signing key could not be made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -382,6 +421,34 @@ mod tests {
         assert!(other.verifying_key().verify("forecastle/a", b"message", &signature).is_err());
         // The boundary between context and message cannot be moved.
         assert!(public.verify("forecastle/", b"amessage", &signature).is_err());
+    }
+
+    #[test]
+    fn keys_of_low_order_sign_nothing_although_the_library_says_so() {
+        // R = B and S = 1: verifies wherever the challenge times the key is the neutral point.
+        let signature = Signature({
+            let mut bytes = [0x66; 64];
+            bytes[0] = 0x58;
+            bytes[32..].fill(0);
+            bytes[32] = 1;
+            bytes
+        });
+        let believed = |key: &VerifyingKey| {
+            let library = UnparsedPublicKey::new(&ED25519, &key.0);
+            (0..=255u8).filter(|message| library.verify(&[*message], &signature.0).is_ok()).count()
+        };
+        for y in LOW_ORDER {
+            let key = VerifyingKey(y);
+            // One of eight at least; 256 messages without any would have probability below 2^-49.
+            assert!(believed(&key) > 0, "{key} is of low order");
+            for sign in [0, 0x80] {
+                let mut key = key;
+                key.0[31] |= sign;
+                assert!((0..=255u8).all(|message| key.verify_raw(&[message], &signature).is_err()), "{key}");
+            }
+        }
+        let honest = SigningKey::generate().expect("entropy").verifying_key();
+        assert_eq!((believed(&honest), honest.is_low_order()), (0, false));
     }
 
     #[test]
