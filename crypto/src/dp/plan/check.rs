@@ -117,7 +117,8 @@ impl PrivacyPlan {
         if !(8..=62).contains(&i.bits) {
             return fail("integers.bits", "must lie in 8..=62".into());
         }
-        if !(o.learning_rate.is_finite() && o.learning_rate > 0.0 && o.epsilon > 0.0) {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        if !(positive(o.learning_rate) && positive(o.epsilon)) {
             return fail("optimizer", "learning-rate and epsilon must be positive".into());
         }
         for (field, value) in

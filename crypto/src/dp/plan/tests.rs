@@ -74,6 +74,7 @@ fn every_field_out_of_range_is_refused_by_name() {
         ("survivors-min = 10", "survivors-min = 1", "rounds"),
         ("bits = 30", "bits = 64", "integers.bits"),
         ("2025-06-30", "2023-06-30", "rounds.period-start"),
+        ("epsilon = 1e-8", "epsilon = inf", "optimizer"),
         ("averaging = 0.9", "averaging = 1.0", "optimizer.averaging"),
     ] {
         let error = PrivacyPlan::parse(PLAN.replace(from, to).as_bytes()).unwrap_err();
