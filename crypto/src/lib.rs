@@ -8,6 +8,8 @@
 
 pub mod dp;
 pub mod entropy;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod identity;
 pub mod ledger;
 pub mod quantize;
