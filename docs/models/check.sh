@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the models of this folder through spin, whole and with a rule removed, and compares with what README.md says.
-# Needs spin and a C compiler; about three minutes and one gigabyte. `check.sh trail MODEL -D…` prints a short
+# Needs spin and a C compiler; about five minutes and one gigabyte. `check.sh trail MODEL -D…` prints a short
 # counterexample of one run, step by step.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -41,7 +41,8 @@ row() {
     shift 3
     search "$model" "$@"
     # A search that was cut short, or found anything but a violated assertion, proves nothing.
-    if grep -qE 'max search depth too small|reached -DMEMLIM|Search not completed' report && ! grep -q 'assertion violated' report; then
+    if grep -qE 'max search depth too small|reached -DMEMLIM|Search not completed' report &&
+        ! grep -q 'assertion violated' report; then
         found='not searched through'
     elif grep -q 'errors: 0$' report; then
         found=holds
@@ -54,7 +55,8 @@ row() {
     states="$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' report)"
     seconds="$(sed -n 's/^pan: elapsed time \([0-9.]*\) seconds/\1/p' report)"
     memory="$(sed -n 's/^ *\([0-9.]*\).*total actual memory usage/\1/p' report)"
-    printf '| %-9s | %-44s | %-8s | %9.0f | %7s | %7.0f |\n' "$model" "$what" "$found" "$states" "${seconds:-0}" "$memory"
+    printf '| %-9s | %-44s | %-8s | %9.0f | %7s | %7.0f |\n' \
+        "$model" "$what" "$found" "$states" "${seconds:-0}" "$memory"
     if [ "$found" != "$word" ]; then
         printf '    expected: %s (spin -a %s %s.pml)\n' "$word" "$*" "$model"
         wrong=1
@@ -75,18 +77,30 @@ row holds unmasking 'n 5, n_C 1, t 4, one offer' -DN=5 -DC=1 -DROUNDS=1
 row holds unmasking 'n 5, n_C 0, t 3, one offer, one U1' -DN=5 -DC=0 -DROUNDS=1 -DSAME_U1 -DSILENT
 row reached unmasking 'good end with one drop-out' -DN=5 -DC=2 -DGOOD_END
 
-# A removed rule: the run of the least size that shows what it is for.
-large='-DN=5 -DC=0 -DROUNDS=1 -DSAME_U1 -DSILENT'
+# Rings: the degree is the least that threshold.rs calls safe against an active server.
+ring5=(-DN=5 -DC=0 -DK=2 -DM=4 -DT=1 -DROUNDS=1 -DSILENT)
+ring6=(-DN=6 -DC=2 -DK=4 -DM=5 -DT=3 -DROUNDS=1)
+row holds unmasking 'ring of 5, k 2, n_C 0, m 4, t 1' "${ring5[@]}"
+row holds unmasking 'ring of 6, k 4, n_C 2 side by side, m 5, t 3' "${ring6[@]}"
+row holds unmasking 'ring of 6, k 4, n_C 2 opposite, m 5, t 3' "${ring6[@]}" -DSWAPPED
+row reached unmasking 'ring of 6, good end with one drop-out' "${ring6[@]}" -DGOOD_END
+
+# A removed rule: the smallest run that shows what it is for.
 row breaks unmasking 'NO_QUORUM: BOTH' -DN=4 -DC=1 -DNO_QUORUM -DPROPERTY=BOTH
 row breaks unmasking 'NO_QUORUM, n 5, n_C 2: BOTH' -DN=5 -DC=2 -DNO_QUORUM -DPROPERTY=BOTH
+row breaks unmasking 'NO_QUORUM, ring of 5: BOTH' "${ring5[@]}" -DSAME_U1 -DNO_QUORUM -DPROPERTY=BOTH
 row breaks unmasking 'ANY_LISTS: BOTH' -DN=4 -DC=1 -DANY_LISTS -DPROPERTY=BOTH
 row breaks unmasking 'ANSWERS_TWICE: BOTH' -DN=4 -DC=1 -DANSWERS_TWICE -DPROPERTY=BOTH
 row breaks unmasking 'PREKEY_KEPT: BOTH' -DN=4 -DC=1 -DPREKEY_KEPT -DPROPERTY=BOTH
-row breaks unmasking 'NO_MINIMUM: FEW' -DN=5 -DC=2 -DNO_MINIMUM -DPROPERTY=FEW
+row breaks unmasking 'NO_MINIMUM, n 5, n_C 0, m 4: FEW' -DN=5 -DC=0 -DM=4 -DROUNDS=1 -DSAME_U1 -DSILENT -DNO_MINIMUM -DPROPERTY=FEW
 row holds unmasking 'NO_STATEMENTS: BOTH' -DN=5 -DC=2 -DNO_STATEMENTS -DPROPERTY=BOTH
-# shellcheck disable=SC2086
-row breaks unmasking 'NO_STATEMENTS, n 5, n_C 0: FEW' $large -DNO_STATEMENTS -DPROPERTY=FEW
+row breaks unmasking 'NO_STATEMENTS, n 5, n_C 0: FEW' -DN=5 -DC=0 -DROUNDS=1 -DSAME_U1 -DSILENT -DNO_STATEMENTS -DPROPERTY=FEW
+row breaks unmasking 'NO_STATEMENTS, ring of 5: BOTH' "${ring5[@]}" -DSAME_U1 -DNO_STATEMENTS -DPROPERTY=BOTH
+row holds unmasking 'NO_SHARERS' -DN=5 -DC=2 -DNO_SHARERS
+row breaks unmasking 'NO_SHARERS, ring of 5: FEW' "${ring5[@]}" -DNO_SHARERS -DPROPERTY=FEW
 row holds unmasking 'SIGNS_TWICE' -DN=4 -DC=1 -DSIGNS_TWICE
+row breaks unmasking 'ring of 5, m 3, so k = n - m + n_C: FEW' -DN=5 -DC=0 -DK=2 -DM=3 -DT=1 -DROUNDS=1 -DSAME_U1 -DSILENT -DPROPERTY=FEW
+row breaks unmasking 'ring of 6, t 2 = n_C: BOTH' -DN=6 -DC=2 -DK=4 -DM=5 -DT=2 -DROUNDS=1 -DPROPERTY=BOTH
 
 row holds answer 'as it is'
 row reached answer 'good end' -DGOOD_END

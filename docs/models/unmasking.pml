@@ -32,12 +32,20 @@
 #ifndef C                       /* colluders among them */
 #define C 2
 #endif
-#ifndef NO_QUORUM               /* the least with 2t > n + n_C, or one less */
-#define T ((N + C) / 2 + 1)
+#ifndef NO_QUORUM               /* q, the least with 2q > n + n_C, or one less */
+#define Q ((N + C) / 2 + 1)
 #else
-#define T ((N + C) / 2)
+#define Q ((N + C) / 2)
 #endif
-#define M T                     /* the weakest that threshold.rs lets through */
+#ifndef M                       /* m; the weakest that threshold.rs lets through is q */
+#define M Q
+#endif
+#ifndef T                       /* t; on the complete graph t = q */
+#define T Q
+#endif
+#ifndef K                       /* neighbours of each on a ring; 0: the complete graph */
+#define K 0
+#endif
 #ifndef ROUNDS                  /* offers that name the same pre-keys: 1 or 2 */
 #define ROUNDS 2
 #endif
@@ -59,6 +67,21 @@
 #define EVERYONE (bit(N) - 1)
 #define HONEST (bit(H) - 1)
 #define COLLUDERS (EVERYONE - HONEST)
+
+/* graph.rs. The participants stand on the ring by their numbers, or with 2 and 4 in each other's place. */
+#ifndef SWAPPED
+#define place(i) (i)
+#else
+#define place(i) ((i) == 2 -> 4 : ((i) == 4 -> 2 : (i)))
+#endif
+#if K == 0
+#define neighbours(i, j) ((i) != (j))
+#define holds(i, j) 1           /* shares of its own secrets, too */
+#else
+#define neighbours(i, j) ((i) != (j) \
+    && ((N + place(i) - place(j)) % N <= K / 2 || (N + place(j) - place(i)) % N <= K / 2))
+#define holds(i, j) neighbours(i, j)
+#endif
 
 /* The sum of f over the honest, as one expression. */
 #if H == 3
@@ -102,18 +125,36 @@ byte keys[ROUNDS * H];          /* whose shares of S did p open */
 #define statement(q, round, u1, u2) (has(u2, q) && stands(at(round, q), u1, u2))
 #define statements(round, u1, u2) (size((u2) & COLLUDERS) + over_honest(statement, round, u1, u2))
 
+/* check_sharers: whose update is signed to be masked against U1. One that is not is no reason to refuse here, but its
+   shares are passed over: the server can have it so, by delivering them unreadable. */
+#define same_sharers(q, round, u1, _) ((q == _pid || masked[at(round, q)] == u1) << q)
+#ifndef NO_SHARERS
+#define fitting(round, u1) over_honest(same_sharers, round, u1, 0)
+#else
+#define fitting(round, u1) HONEST
+#endif
+
 /* Whether v's secret of the round is known: t shares of one sharing, those of the colluders among them. */
-#define seed_share(q, round, v, _) has(seeds[at(round, q)], v)
-#define key_share(q, round, v, _) has(keys[at(round, q)], v)
-#define seed_known(round, v) (has(dealt[round], v) && C + over_honest(seed_share, round, v, 0) >= T)
-#define key_known(round, v) (has(dealt[round], v) && C + over_honest(key_share, round, v, 0) >= T)
+#define seed_share(q, round, v, _) (holds(q, v) && has(seeds[at(round, q)], v))
+#define key_share(q, round, v, _) (holds(q, v) && has(keys[at(round, q)], v))
+#define seed_known(round, v) (has(dealt[round], v) && told(v) + over_honest(seed_share, round, v, 0) >= T)
+#define key_known(round, v) (has(dealt[round], v) && told(v) + over_honest(key_share, round, v, 0) >= T)
+#if C == 0
+#define told(v) 0
+#elif C == 1
+#define told(v) holds(H, v)
+#elif C == 2
+#define told(v) (holds(H, v) + holds(H + 1, v))
+#else
+#define told(v) C               /* complete graph only */
+#endif
 
 /* Set and read within one step, hence no part of the state. */
 hidden byte r, v, w, sum, readable, known_keys;
 hidden byte known_seeds[ROUNDS];
 
 /* Whether the mask of w with v is still on w's update when the updates of `sum` are added up. */
-#define masks_stay(w, v) (v != w && has(masked[at(r, w)], v) && !has(known_keys, v) && !has(known_keys, w) \
+#define masks_stay(w, v) (neighbours(w, v) && has(masked[at(r, w)], v) && !has(known_keys, v) && !has(known_keys, w) \
     && !(has(sum, v) && has(masked[at(r, v)], w)))
 
 /* Both properties, after every step that tells the server something. A seed b is drawn anew in every round, a mask key
@@ -140,14 +181,18 @@ inline check() {
         for (r : 0 .. ROUNDS - 1) {
             never(BOTH, (known_seeds[r] & known_keys) != 0);
             for (sum : 1 .. HONEST) {
-                readable = subset(sum, known_seeds[r]);
-                for (w : 0 .. H - 1) {
-                    readable = readable && !(has(sum, w) && masked[at(r, w)] == 0);
-                    for (v : 0 .. H - 1) {
-                        readable = readable && !(has(sum, w) && masks_stay(w, v))
+                if
+                :: size(sum) < M - C && subset(sum, known_seeds[r]) ->
+                    readable = 1;
+                    for (w : 0 .. H - 1) {
+                        readable = readable && !(has(sum, w) && masked[at(r, w)] == 0);
+                        for (v : 0 .. H - 1) {
+                            readable = readable && !(has(sum, w) && masks_stay(w, v))
+                        }
                     }
-                }
-                never(FEW, readable && size(sum) < M - C)
+                    never(FEW, readable)
+                :: else
+                fi
             }
         }
     }
@@ -228,12 +273,12 @@ end_unmasking:
     atomic {
         if
 #ifndef NO_STATEMENTS
-        :: statements(round, u1, u2) >= T ->
+        :: statements(round, u1, u2) >= Q ->
 #else
         :: true ->
 #endif
 #ifndef ANY_LISTS
-            seeds[at(round, _pid)] = seeds[at(round, _pid)] | u2;
+            seeds[at(round, _pid)] = seeds[at(round, _pid)] | (u2 & fitting(round, u1));
             keys[at(round, _pid)] = keys[at(round, _pid)] | (u1 & ~u2);
 #else
             seeds[at(round, _pid)] = u1; keys[at(round, _pid)] = u1;
