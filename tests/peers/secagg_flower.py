@@ -39,6 +39,8 @@ CLIPPING_RANGE, QUANTIZATION_RANGE, WEIGHT = 8.0, 1 << 22, 1000
 AGREEMENT = ("bytes_to_private_key", "bytes_to_public_key", "generate_shared_key")
 SHARES = ("create_shares", "share_keys_plaintext_concat", "encrypt")
 MASKS = ("pseudo_rand_gen", "parameters_addition", "parameters_subtraction", "parameters_mod")
+# What our masking does as well: the others' shares are opened first, and bytes come out.
+AROUND_MASKS = ("decrypt", "share_keys_plaintext_separate", "ndarray_to_bytes")
 
 # How many times faster ours has to be.
 GOALS = {"share_keys": 50, "mask": 10, "unmask": 26}
@@ -164,7 +166,7 @@ def theirs(arguments, clock):
     return {
         "share_keys_s": least(Stage.SHARE_KEYS, SHARES + AGREEMENT),
         "share_keys_less_agreements_s": least(Stage.SHARE_KEYS, SHARES),
-        "mask_s": least(Stage.COLLECT_MASKED_VECTORS, MASKS + AGREEMENT),
+        "mask_s": least(Stage.COLLECT_MASKED_VECTORS, MASKS + AGREEMENT + AROUND_MASKS),
         "unmask_s": clock.spent(Stage.UNMASK, ("combine_shares",) + MASKS + AGREEMENT),
         "upload_bytes_per_parameter": max(grid.uploaded[node] for node in survivors) / dimension,
     }
@@ -224,7 +226,7 @@ def main():
     parser.add_argument("--ours", default="target/release/examples/secagg_cost", help="release build of our example")
     parser.add_argument("--participants", type=int, default=100)
     parser.add_argument("--neighbours", type=int, default=20, help="of each, even")
-    parser.add_argument("--threshold", type=int, default=11, help="Flower's: shares that reconstruct")
+    parser.add_argument("--threshold", type=int, help="Flower's shares that reconstruct; by default as many as ours")
     parser.add_argument("--dimension", type=int, default=1_000_000)
     parser.add_argument("--drop-out", type=float, default=0.05, help="share of clients without a masked update")
     parser.add_argument("--theirs-only", action="store_true", help="run and print Flower's half alone")
@@ -238,8 +240,9 @@ def main():
     print(f"{arguments.participants} clients, {arguments.neighbours} neighbours each, {arguments.dimension:,} parameters")
 
     mine = None if arguments.theirs_only else ours(arguments)
+    arguments.threshold = arguments.threshold or (mine or {"threshold": arguments.neighbours * 3 // 4})["threshold"]
     clock = Clock()
-    clock.put_into(client_code, SHARES + AGREEMENT + MASKS)
+    clock.put_into(client_code, SHARES + AGREEMENT + MASKS + AROUND_MASKS)
     clock.put_into(server_code, ("combine_shares",) + AGREEMENT + MASKS)
     their = theirs(arguments, clock)
     if mine is None:
