@@ -6,6 +6,10 @@ marketplace *args:
 test:
     cargo test --workspace
 
+# Explore the models of the protocol (needs spin and a C compiler, five minutes).
+models:
+    bash docs/models/check.sh
+
 # What CI runs.
 ci:
     bash .ci/run

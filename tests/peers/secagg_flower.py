@@ -237,7 +237,8 @@ def main():
     os.sched_setaffinity(0, {core})
     logging.getLogger("flwr").setLevel(logging.ERROR)
     print(f"flwr {version('flwr')}, NumPy {np.__version__}, Python {sys.version.split()[0]}, core {core} alone")
-    print(f"{arguments.participants} clients, {arguments.neighbours} neighbours each, {arguments.dimension:,} parameters")
+    print(f"{arguments.participants} clients, {arguments.neighbours} neighbours each, ", end="")
+    print(f"{arguments.dimension:,} parameters, {arguments.drop_out:.0%} vanish")
 
     mine = None if arguments.theirs_only else ours(arguments)
     arguments.threshold = arguments.threshold or (mine or {"threshold": arguments.neighbours * 3 // 4})["threshold"]
