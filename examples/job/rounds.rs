@@ -171,6 +171,7 @@ async fn watch(
                 say(&bar, format!("  round {round} abandoned: {reason}"));
                 bar.set_position(round);
             }
+            ServerEvent::WentOnWithout { .. } | ServerEvent::TurnedAway { .. } => say(&bar, format!("  {event}")),
             ServerEvent::RunFinished { .. } => break,
             ServerEvent::MerchantJoined { .. } => {}
         }

@@ -6,6 +6,10 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Largest chunk accepted, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Calls of one merchant that are open at one time.
+pub const CALLS_MAX: usize = 16;
+/// Name of the metadata in which a server that is asked too often says after how many milliseconds to come back.
+pub const RETRY_AFTER: &str = "grpc-retry-pushback-ms";
 /// Pre-keys of one merchant that the server keeps.
 pub const PREKEYS_MAX: usize = 256;
 /// Pre-keys in one upload.

@@ -43,6 +43,24 @@ pub enum ServerEvent {
         /// Who has not answered.
         missing: Vec<MerchantId>,
     },
+    /// A phase ended without some: they did not answer in time, or what they sent was turned away.
+    WentOnWithout {
+        /// Number of the round.
+        round: u64,
+        /// Which phase.
+        phase: PhaseName,
+        /// Who is missing.
+        merchants: Vec<MerchantId>,
+    },
+    /// What a merchant sent was refused or left out; the others are not concerned. Once a merchant, round and phase.
+    TurnedAway {
+        /// Number of the round that runs, if any.
+        round: Option<u64>,
+        /// Whose messages.
+        merchant: MerchantId,
+        /// Why, as the merchant was told.
+        reason: String,
+    },
     /// A model was published.
     RoundClosed {
         /// Number of the round.
@@ -109,7 +127,7 @@ impl Events {
 
     pub(crate) fn emit(&self, event: ServerEvent) {
         match &event {
-            ServerEvent::RoundAbandoned { .. } => tracing::warn!("{event}"),
+            ServerEvent::RoundAbandoned { .. } | ServerEvent::TurnedAway { .. } => tracing::warn!("{event}"),
             ServerEvent::Gathering { .. } | ServerEvent::PhaseWaiting { .. } => tracing::debug!("{event}"),
             _ => tracing::info!("{event}"),
         }
@@ -140,6 +158,13 @@ impl std::fmt::Display for ServerEvent {
             Self::PhaseWaiting { round, phase, missing } => {
                 write!(f, "round {round}: waiting for {phase} of {}", names(missing))
             }
+            Self::WentOnWithout { round, phase, merchants } => {
+                write!(f, "round {round}: went on without {phase} of {}", names(merchants))
+            }
+            Self::TurnedAway { round: Some(round), merchant, reason } => {
+                write!(f, "round {round}: {merchant} was turned away: {reason}")
+            }
+            Self::TurnedAway { round: None, merchant, reason } => write!(f, "{merchant} was turned away: {reason}"),
             Self::RoundClosed { round, survivors, model_version, epsilon } => {
                 write!(f, "round {round}: {} merchants made model version {model_version}", survivors.len())?;
                 match epsilon {
@@ -156,7 +181,7 @@ impl std::fmt::Display for ServerEvent {
 }
 
 /// At most eight names, then how many more.
-fn names(merchants: &[MerchantId]) -> String {
+pub(crate) fn names(merchants: &[MerchantId]) -> String {
     const SHOWN: usize = 8;
     let mut text = merchants.iter().take(SHOWN).map(MerchantId::as_str).collect::<Vec<_>>().join(", ");
     if merchants.len() > SHOWN {

@@ -11,11 +11,14 @@
 //! Left out on purpose: the network that a model's numbers belong to (only clients know it) and the verdict on
 //! the log (the auditor works offline, from exported files).
 
+mod admission;
+mod connections;
 pub mod event;
 pub mod identity;
 pub mod init;
 pub mod ledger;
 pub mod model;
+mod peer;
 pub mod plans;
 pub mod round;
 pub mod server;

@@ -25,11 +25,13 @@ use tokio::{
 use tonic::service::interceptor::InterceptedService;
 
 use crate::{
+    admission::Admission,
+    connections::CONNECTIONS_PER_MERCHANT_MAX,
     event::{Events, ServerEvent},
     identity::{
         certificates::{Authority, CertificateError},
-        enrolment::EnrolmentService,
-        merchants::{self, require_certificate},
+        enrolment::{self, EnrolmentService},
+        merchants,
     },
     ledger::{
         service::LedgerService,
@@ -37,10 +39,10 @@ use crate::{
     },
     model::{registry::Registry, service::ModelService},
     now_ms,
-    round::{driver::abandon_on_disk, phase::Hall, service::RoundService, spool::FileSpools},
+    round::{driver::abandon_on_disk, misconduct::Told, phase::Hall, service::RoundService, spool::FileSpools},
     state::{FederationState, LOCK_FILE, StateError},
     store::{StoreError, count_column},
-    transport::{self, TlsError},
+    transport::{self, Patience, TlsError},
 };
 
 /// Calls at one time on one connection.
@@ -70,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) key: Arc<SigningKey>,
     pub(crate) hall: Arc<Hall>,
     pub(crate) events: Events,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) told: Told,
     pub(crate) spools: Arc<dyn Spools>,
 }
 
@@ -151,7 +155,8 @@ impl Server {
         let authority = state.authority()?;
         let hall = Arc::new(Hall::new());
         let spools = Arc::new(FileSpools(state.directory().to_owned()));
-        let shared = Shared { state, ledger, registry, authority, key, hall, events: Events::new(), spools };
+        let (events, admission, told) = (Events::new(), Arc::default(), Told::default());
+        let shared = Shared { state, ledger, registry, authority, key, hall, events, admission, told, spools };
         let server = Self { shared: Arc::new(shared), _lock: Arc::new(lock) };
         server.abandon_leftovers().await?;
         Ok(server)
@@ -192,7 +197,14 @@ impl Server {
         let (certificate, key) = shared.authority.issue_server(&names)?;
         let acceptor = transport::acceptor(shared.authority.certificate(), certificate, key)?;
 
-        let guarded = require_certificate;
+        let guarded = {
+            let shared = Arc::clone(shared);
+            move |request| merchants::admit(&shared, request)
+        };
+        let joining = {
+            let shared = Arc::clone(shared);
+            move |request| enrolment::admit(&shared, request)
+        };
         let router = tonic::transport::Server::builder()
             .timeout(Duration::from_millis(STREAM_TIMEOUT_MS))
             .max_concurrent_streams(STREAMS_MAX)
@@ -200,17 +212,18 @@ impl Server {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
-            .add_service(
+            .add_service(InterceptedService::new(
                 EnrolmentServer::new(EnrolmentService(Arc::clone(shared)))
                     .max_decoding_message_size(2 * CERTIFICATE_REQUEST_BYTES_MAX),
-            )
+                joining,
+            ))
             .add_service(InterceptedService::new(
                 RoundsServer::new(RoundService(Arc::clone(shared))).max_decoding_message_size(MESSAGE_BYTES_MAX),
-                guarded,
+                guarded.clone(),
             ))
             .add_service(InterceptedService::new(
                 ModelsServer::new(ModelService(Arc::clone(shared))).max_decoding_message_size(1 << 10),
-                guarded,
+                guarded.clone(),
             ))
             .add_service(InterceptedService::new(
                 LedgerServer::new(LedgerService(Arc::clone(shared))).max_decoding_message_size(LOG_QUESTION_BYTES_MAX),
@@ -236,7 +249,17 @@ impl Server {
                 let _ = late.send(());
             }
         });
-        let serving = router.serve_with_incoming_shutdown(transport::incoming(listener, acceptor), async {
+        let crowded = {
+            let shared = Arc::clone(shared);
+            move |peer| {
+                let why = format!(
+                    "more than {CONNECTIONS_PER_MERCHANT_MAX} connections of one merchant, or too many altogether: the oldest was ended"
+                );
+                shared.peer_turned_away(peer, &why);
+            }
+        };
+        let incoming = transport::incoming(listener, acceptor, Patience::default(), crowded);
+        let serving = router.serve_with_incoming_shutdown(incoming, async {
             let _ = stopped.await;
         });
         let served = tokio::select! {

@@ -1,8 +1,9 @@
 //! TLS connections for gRPC: TLS 1.3 only, client certificates of the federation's authority optional at the
 //! handshake and required by every service but enrolment.
 //!
-//! The invariant: a connection that is slow to shake hands, or one too many, costs others nothing: handshakes run
-//! side by side, each with a deadline, and the number of connections is bounded.
+//! The invariant: a connection that is slow to shake hands, says nothing, or is one too many, costs others nothing:
+//! handshakes run side by side, each with a deadline; a connection without a certificate has the time that joining takes;
+//! and the number of connections is bounded, of everybody and altogether (see [`crate::connections`]).
 
 use std::{io, pin::Pin, sync::Arc, task, time::Duration};
 
@@ -15,17 +16,33 @@ use rustls::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout,
+    sync::{mpsc, oneshot},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-/// Connections at one time.
-const CONNECTIONS_MAX: usize = 1024;
-/// Longest handshake.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+use crate::{
+    connections::{Connections, Place},
+    peer::Peer,
+};
+
+/// How long connections may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Longest handshake.
+    pub(crate) handshake: Duration,
+    /// Longest life of a connection without a certificate: joining takes a moment.
+    pub(crate) stranger: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { handshake: Duration::from_secs(10), stranger: Duration::from_secs(60) }
+    }
+}
+
 /// Pause after the operating system refused a connection (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -60,37 +77,46 @@ pub(crate) fn acceptor(
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts connections until the receiver is dropped.
-pub(crate) fn incoming(listener: TcpListener, acceptor: TlsAcceptor) -> ReceiverStream<io::Result<Connection>> {
+/// Accepts connections until the receiver is dropped; `crowded` hears of everyone whose connection had to give way.
+pub(crate) fn incoming(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    patience: Patience,
+    crowded: impl Fn(Peer) + Clone + Send + 'static,
+) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(16);
     tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let connections = Arc::new(Connections::default());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = sender.closed() => return,
             };
-            let (stream, peer) = match accepted {
+            let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!("a connection could not be accepted: {error}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                tracing::warn!("{CONNECTIONS_MAX} connections are open; {peer} was turned away");
-                continue;
-            };
-            let (acceptor, sender) = (acceptor.clone(), sender.clone());
+            let (place, mut ended, gave_way) = connections.enter(Peer::new(&[], Some(address)));
+            gave_way.into_iter().for_each(&crowded);
+            let (acceptor, sender, crowded) = (acceptor.clone(), sender.clone(), crowded.clone());
             tokio::spawn(async move {
                 let _ = stream.set_nodelay(true);
-                match timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
+                let accepted = tokio::select! {
+                    accepted = timeout(patience.handshake, acceptor.accept(stream)) => accepted,
+                    _ = &mut ended => return tracing::debug!("the TLS handshake with {address} gave way to others"),
+                };
+                match accepted {
                     Ok(Ok(stream)) => {
-                        let _ = sender.send(Ok(Connection { stream, _place: place })).await;
+                        let (connection, gave_way) = Connection::new(stream, place, ended, patience);
+                        gave_way.into_iter().for_each(crowded);
+                        let _ = sender.send(Ok(connection)).await;
                     }
-                    Ok(Err(error)) => tracing::debug!("the TLS handshake with {peer} failed: {error}"),
-                    Err(_) => tracing::debug!("the TLS handshake with {peer} took too long"),
+                    Ok(Err(error)) => tracing::debug!("the TLS handshake with {address} failed: {error}"),
+                    Err(_) => tracing::debug!("the TLS handshake with {address} took too long"),
                 }
             });
         }
@@ -101,7 +127,37 @@ pub(crate) fn incoming(listener: TcpListener, acceptor: TlsAcceptor) -> Receiver
 /// One connection, holding its place among those allowed.
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+    /// Resolves when it has to give way.
+    ended: oneshot::Receiver<()>,
+    /// When it ends in any case.
+    until: Option<Pin<Box<Sleep>>>,
+    is_over: bool,
+}
+
+impl Connection {
+    /// The connection that a handshake led to, and who gives way to it.
+    fn new(
+        stream: TlsStream<TcpStream>,
+        mut place: Place,
+        ended: oneshot::Receiver<()>,
+        patience: Patience,
+    ) -> (Self, Option<Peer>) {
+        let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let (until, gave_way) = match Peer::new(certificates, None) {
+            Peer::Stranger(_) => (Some(Box::pin(sleep(patience.stranger))), None),
+            merchant @ Peer::Certified(_) => (None, place.belongs_to(merchant)),
+        };
+        (Self { stream, _place: place, ended, until, is_over: false }, gave_way)
+    }
+
+    /// Fails once the connection has to end. Its task is woken then.
+    fn check(&mut self, context: &mut task::Context<'_>) -> io::Result<()> {
+        self.is_over = self.is_over
+            || Pin::new(&mut self.ended).poll(context).is_ready()
+            || self.until.as_mut().is_some_and(|until| until.as_mut().poll(context).is_ready());
+        if self.is_over { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
 }
 
 impl Connected for Connection {
@@ -118,6 +174,7 @@ impl AsyncRead for Connection {
         context: &mut task::Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> task::Poll<io::Result<()>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -128,6 +185,7 @@ impl AsyncWrite for Connection {
         context: &mut task::Context<'_>,
         bytes: &[u8],
     ) -> task::Poll<io::Result<usize>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -144,6 +202,7 @@ impl AsyncWrite for Connection {
         context: &mut task::Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> task::Poll<io::Result<usize>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use forecastle_proto::{
     enrolment::enrolment_client::EnrolmentClient,
     ledger::ledger_client::LedgerClient,
-    limits::{CALL_TIMEOUT_MS, MESSAGE_BYTES_MAX, STREAM_TIMEOUT_MS},
+    limits::{CALL_TIMEOUT_MS, MESSAGE_BYTES_MAX, RETRY_AFTER, STREAM_TIMEOUT_MS},
     model_service::models_client::ModelsClient,
     round::rounds_client::RoundsClient,
 };
@@ -48,6 +48,14 @@ pub enum CallError {
     /// The server answered with a refusal.
     #[error("the server refused: {0}")]
     Refused(String),
+    /// The server was asked too often.
+    #[error("{why}; the server asks to wait for {} s", .wait.as_secs_f64().ceil())]
+    Busy {
+        /// What was too much.
+        why: String,
+        /// How long to wait.
+        wait: Duration,
+    },
     /// The round or resource is gone.
     #[error("{0}")]
     Gone(String),
@@ -177,6 +185,9 @@ impl Connection {
             why
         };
         match status.code() {
+            Code::ResourceExhausted if let Some(wait) = retry_after(&status) => {
+                CallError::Busy { why: status.message().to_owned(), wait }
+            }
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted => {
                 CallError::Unreachable { server, why }
             }
@@ -185,6 +196,12 @@ impl Connection {
             _ => CallError::Refused(status.message().to_owned()),
         }
     }
+}
+
+/// How long a server that was asked too often wants to be left alone.
+fn retry_after(status: &Status) -> Option<Duration> {
+    let ms = status.metadata().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(ms))
 }
 
 /// A unary request with its deadline.

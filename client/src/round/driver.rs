@@ -138,7 +138,9 @@ impl<E: Into<TrainError>> From<E> for Missed {
     fn from(error: E) -> Self {
         match error.into() {
             // The round is gone, the server restarted or went on: the next round begins afresh.
-            TrainError::Call(e @ (CallError::Gone(_) | CallError::Refused(_))) => Self::Round(e.to_string()),
+            TrainError::Call(e @ (CallError::Gone(_) | CallError::Refused(_) | CallError::Busy { .. })) => {
+                Self::Round(e.to_string())
+            }
             other => Self::Stop(other),
         }
     }
@@ -157,6 +159,8 @@ pub struct Participant {
     ledger: OwnLedger,
     budget: BudgetFolder,
     prekeys: PrekeyStore,
+    /// Bundles (JSON) that the server has not taken yet.
+    unsent: Vec<Vec<u8>>,
     step: Arc<Mutex<Box<dyn LocalStep>>>,
     options: TrainOptions,
     sampler: NoiseSampler,
@@ -179,6 +183,7 @@ impl Participant {
             ledger: OwnLedger::open(home.path())?,
             budget: BudgetFolder::of(&home)?,
             prekeys: PrekeyStore::open(&home)?,
+            unsent: Vec::new(),
             exchange: Exchange::new(connection, options.patience),
             step: Arc::new(Mutex::new(step)),
             home,
@@ -211,7 +216,12 @@ impl Participant {
         let mut after_round = self.last_charged().map_or(0, |(_, round)| round);
         loop {
             match self.exchange.await_offer(after_round).await? {
-                Answer::Pending(pending) => observe(RoundEvent::Waiting { present: pending.present }),
+                Answer::Pending(pending) => {
+                    observe(RoundEvent::Waiting { present: pending.present });
+                    if !self.unsent.is_empty() {
+                        self.refill(false).await?;
+                    }
+                }
                 Answer::Finished(finished) => {
                     self.sync(observe).await?;
                     self.adopt_model(finished.model_version).await?;
@@ -504,17 +514,32 @@ impl Participant {
         Ok(model)
     }
 
-    async fn refill(&self, replace: bool) -> Result<(), TrainError> {
+    /// Has pre-keys ready at the server, and none but those on this disk where it shall `replace` them. A server that wants
+    /// to be left alone gets them later: those that it has serve for several rounds.
+    async fn refill(&mut self, replace: bool) -> Result<(), TrainError> {
         let mut ready = self.exchange.upload_prekeys(Vec::new(), replace).await?;
-        if ready < READY / 2 {
+        if replace {
+            self.unsent.clear();
+        }
+        if ready < READY / 2 && self.unsent.is_empty() {
             let bundles = self.prekeys.make(
                 READY - ready,
                 &self.membership.merchant,
                 &self.identity,
                 &mut SystemEntropy::new(),
             )?;
-            let bundles = bundles.iter().map(|b| serde_json::to_vec(b).expect("a bundle always serialises")).collect();
-            ready = self.exchange.upload_prekeys(bundles, false).await?;
+            self.unsent =
+                bundles.iter().map(|b| serde_json::to_vec(b).expect("a bundle always serialises")).collect();
+        }
+        if !self.unsent.is_empty() {
+            match self.exchange.upload_prekeys(self.unsent.clone(), false).await {
+                Ok(count) => {
+                    ready = count;
+                    self.unsent.clear();
+                }
+                Err(CallError::Busy { why, .. }) => tracing::warn!("{ready} pre-keys ready: {why}"),
+                Err(error) => return Err(error.into()),
+            }
         }
         tracing::debug!("{ready} pre-keys ready");
         Ok(())

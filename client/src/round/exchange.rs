@@ -20,6 +20,9 @@ use tonic::Status;
 
 use crate::federation::connection::{CallError, Connection, call, stream};
 
+/// Longest pause before a call is repeated. A server that asks for a longer one is answered later, by the caller's choice.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// What the server holds a participant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
@@ -64,7 +67,7 @@ impl Exchange {
         &self.connection
     }
 
-    /// Repeats `attempt` while the failure is transient and patience lasts.
+    /// Repeats `attempt` while the failure is transient, or the server asks for a short pause, and patience lasts.
     async fn persistently<T, F>(&self, attempt: impl Fn(Connection) -> F) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, Status>>,
@@ -76,11 +79,16 @@ impl Exchange {
                 Ok(answer) => return Ok(answer),
                 Err(status) => {
                     let error = self.connection.explain(status);
-                    if !error.is_transient() || begun.elapsed() + pause > self.patience {
+                    let wait = match &error {
+                        CallError::Busy { wait, .. } if *wait <= PAUSE_MAX => pause.max(*wait),
+                        error if error.is_transient() => pause,
+                        _ => return Err(error),
+                    };
+                    if begun.elapsed() + wait > self.patience {
                         return Err(error);
                     }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(5));
+                    tokio::time::sleep(wait).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
         }
@@ -232,11 +240,11 @@ impl Exchange {
                 Ok(answer) if answer.get_ref().received == total => return Ok(()),
                 Ok(answer) => held = answer.get_ref().received.min(total),
                 Err(status) => {
-                    let error = self.connection.explain(status);
-                    if !error.is_transient() {
-                        return Err(error);
+                    match self.connection.explain(status) {
+                        CallError::Busy { wait, .. } if wait <= PAUSE_MAX => tokio::time::sleep(wait).await,
+                        error if error.is_transient() => tracing::debug!("upload interrupted: {error}"),
+                        error => return Err(error),
                     }
-                    tracing::debug!("upload interrupted: {error}");
                     held = self.upload_offset(sid).await?.min(total);
                 }
             }

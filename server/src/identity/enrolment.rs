@@ -3,8 +3,11 @@
 //! The invariant: one invitation enrols one identity. Invitation, merchant and the log's `Enrolled` entry change
 //! in one transaction, so a crash leaves either an unused invitation or a merchant that can ask for its
 //! certificate again with the same token, name and key.
+//!
+//! Whoever has no invitation costs one indexed lookup, as often as its address may call: no wrong token gets as far as the
+//! log's lock.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use forecastle_crypto::{
     identity::{MerchantId, Sha256Digest, Signature, VerifyingKey, sha256},
@@ -17,6 +20,7 @@ use sqlx::SqliteConnection;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    admission::{OpenCall, peer_of},
     event::ServerEvent,
     identity::{
         certificates::CertificateError,
@@ -110,6 +114,15 @@ struct Joining {
     certificate_request: Vec<u8>,
 }
 
+/// Refuses, before its message is read, a call that is one too many from its address.
+// A `Status` is what interceptors return.
+#[allow(clippy::result_large_err)]
+pub(crate) fn admit(shared: &Shared, mut request: Request<()>) -> Result<Request<()>, Status> {
+    let call = shared.admission.admit(peer_of(&request), Instant::now())?;
+    request.extensions_mut().insert(call);
+    Ok(request)
+}
+
 /// The service.
 pub(crate) struct EnrolmentService(pub(crate) Arc<Shared>);
 
@@ -128,6 +141,7 @@ impl Enrolment for EnrolmentService {
     }
 
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        let _open = request.extensions().get::<OpenCall>().cloned();
         let joining = Joining::parse(request.into_inner())?;
         let certificate = self.0.join(joining).await?;
         let state = &self.0.state;
@@ -177,8 +191,9 @@ impl Shared {
     /// Enrols, or hands the certificate of the same enrolment out again. Returns the certificate, DER.
     async fn join(&self, joining: Joining) -> Result<Vec<u8>, JoinError> {
         let now = now_ms();
-        let mut batch = self.ledger.begin().await?;
         let Joining { token_sha256, merchant, identity, certificate_request } = joining;
+        self.preview(token_sha256).await?;
+        let mut batch = self.ledger.begin().await?;
         let invitation =
             invitations::by_token(batch.connection(), token_sha256).await?.ok_or(JoinError::UnknownToken)?;
         if invitation.merchant.is_some() {

@@ -2,14 +2,20 @@
 //!
 //! The invariant: a call is a merchant's only if its TLS certificate is byte for byte the one on file, the
 //! merchant is not revoked and the certificate has not expired. The lookup happens on every call, so a
-//! revocation holds from the next call on.
+//! revocation holds from the next call on. Before it, and before the call's message is read, stands the bound on how much
+//! one caller may ask for.
 
-use forecastle_crypto::identity::{MerchantId, Sha256Digest, VerifyingKey, sha256};
+use std::time::Instant;
+
+use forecastle_crypto::identity::{MerchantId, Sha256Digest, VerifyingKey};
 use sqlx::{SqliteConnection, SqlitePool};
 use tonic::{Request, Status};
 
 use crate::{
+    admission::{OpenCall, peer_of},
     now_ms,
+    peer::Peer,
+    server::Shared,
     store::{StoreError, count_column, digest_column, stored},
 };
 
@@ -66,6 +72,16 @@ pub async fn by_fingerprint(pool: &SqlitePool, fingerprint: Sha256Digest) -> Res
     row.map(merchant).transpose()
 }
 
+/// Whether a merchant may no longer take part, as seen inside the caller's transaction.
+pub(crate) async fn is_revoked(connection: &mut SqliteConnection, name: &MerchantId) -> Result<bool, StoreError> {
+    let (count,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM merchants WHERE name = ? AND revoked_ms IS NOT NULL")
+            .bind(name.as_str())
+            .fetch_one(connection)
+            .await?;
+    Ok(count > 0)
+}
+
 /// Marks a merchant as revoked in the caller's transaction. False when there is no such merchant, or it was
 /// revoked before.
 pub(crate) async fn revoke(
@@ -82,35 +98,60 @@ pub(crate) async fn revoke(
     Ok(changed == 1)
 }
 
-/// Refuses a call that came without a client certificate, before its message is read.
-// A `Status` is what interceptors return.
-#[allow(clippy::result_large_err)]
-pub(crate) fn require_certificate(request: Request<()>) -> Result<Request<()>, Status> {
-    if request.peer_certs().is_some_and(|certificates| !certificates.is_empty()) {
-        Ok(request)
-    } else {
-        Err(Status::unauthenticated(
-            "this call needs the certificate that joining the federation gave you: join with an invitation first",
-        ))
+/// A merchant and its call, which stays open for as long as this is kept.
+pub(crate) struct Caller {
+    merchant: Merchant,
+    pub(crate) call: OpenCall,
+}
+
+impl std::ops::Deref for Caller {
+    type Target = Merchant;
+
+    fn deref(&self) -> &Merchant {
+        &self.merchant
     }
 }
 
-/// The merchant that makes a call.
-pub(crate) async fn caller<T>(pool: &SqlitePool, request: &Request<T>) -> Result<Merchant, Status> {
-    let certificates = request.peer_certs().unwrap_or_default();
-    let Some(certificate) = certificates.first() else {
+/// Refuses, before its message is read, a call that came without a client certificate or is one too many.
+// A `Status` is what interceptors return.
+#[allow(clippy::result_large_err)]
+pub(crate) fn admit(shared: &Shared, mut request: Request<()>) -> Result<Request<()>, Status> {
+    let peer = peer_of(&request);
+    if matches!(peer, Peer::Stranger(_)) {
+        return Err(Status::unauthenticated(
+            "this call needs the certificate that joining the federation gave you: join with an invitation first",
+        ));
+    }
+    let call = shared.admission.admit(peer, Instant::now()).map_err(|refused| {
+        shared.peer_turned_away(peer, &refused.to_string());
+        refused
+    })?;
+    request.extensions_mut().insert(call);
+    Ok(request)
+}
+
+/// The merchant that makes a call which was admitted.
+pub(crate) async fn caller<T>(shared: &Shared, request: &Request<T>) -> Result<Caller, Status> {
+    let call = request.extensions().get::<OpenCall>().cloned();
+    let Some(call @ OpenCall { peer: Peer::Certified(fingerprint), .. }) = call else {
         return Err(Status::unauthenticated("this call needs a client certificate: join with an invitation first"));
     };
-    let merchant = by_fingerprint(pool, sha256(certificate)).await.map_err(internal)?.ok_or_else(|| {
+    let merchant = by_fingerprint(shared.state.pool(), fingerprint).await.map_err(internal)?.ok_or_else(|| {
         Status::unauthenticated("your certificate is not on file here: join with an invitation of this federation")
     })?;
+    shared.admission.is(call.peer, &merchant.name);
     if merchant.revoked {
-        return Err(Status::permission_denied("your enrolment was revoked: ask the operator of the federation"));
+        return Err(revoked());
     }
     if merchant.not_after_ms <= now_ms() {
         return Err(Status::unauthenticated("your certificate has expired: ask the operator for a new invitation"));
     }
-    Ok(merchant)
+    Ok(Caller { merchant, call })
+}
+
+/// The answer to who may no longer take part.
+pub(crate) fn revoked() -> Status {
+    Status::permission_denied("your enrolment was revoked: ask the operator of the federation")
 }
 
 /// Reports a failure of the server itself: the operator sees it, the caller learns only that it happened.

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     identity::merchants::{caller, internal},
     ledger::store::{LedgerError, leaves},
-    round::service::Answers,
+    round::service::{Answers, answers},
     server::Shared,
 };
 
@@ -30,14 +30,14 @@ impl Ledger for LedgerService {
         &self,
         request: Request<LatestCheckpointRequest>,
     ) -> Result<Response<LatestCheckpointResponse>, Status> {
-        caller(self.0.state.pool(), &request).await?;
+        let _caller = caller(&self.0, &request).await?;
         let growth = self.0.ledger.growth(&request.into_inner().seen).await.map_err(refused)?;
         let consistency = digests(growth.consistency);
         Ok(Response::new(LatestCheckpointResponse { checkpoint: growth.checkpoint, consistency }))
     }
 
     async fn inclusion(&self, request: Request<InclusionRequest>) -> Result<Response<InclusionResponse>, Status> {
-        caller(self.0.state.pool(), &request).await?;
+        let _caller = caller(&self.0, &request).await?;
         let InclusionRequest { leaf_hash, seen } = request.into_inner();
         let leaf = leaf_hash
             .try_into()
@@ -52,7 +52,7 @@ impl Ledger for LedgerService {
     }
 
     async fn entries(&self, request: Request<EntriesRequest>) -> Result<Response<Self::EntriesStream>, Status> {
-        caller(self.0.state.pool(), &request).await?;
+        let caller = caller(&self.0, &request).await?;
         let EntriesRequest { from, to } = request.into_inner();
         let (size, _) = self.0.ledger.head().await.map_err(refused)?;
         if from > to || to > size {
@@ -77,7 +77,7 @@ impl Ledger for LedgerService {
         if !chunk.is_empty() {
             chunks.push(Ok(EntriesChunk { leaves: chunk }));
         }
-        Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
+        Ok(Response::new(answers(caller, chunks)))
     }
 }
 

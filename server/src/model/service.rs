@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     identity::merchants::{caller, internal},
-    round::service::Answers,
+    round::service::{Answers, answers},
     server::Shared,
 };
 
@@ -22,7 +22,7 @@ impl Models for ModelService {
     type GetStream = Answers<ModelChunk>;
 
     async fn latest(&self, request: Request<LatestRequest>) -> Result<Response<ModelReference>, Status> {
-        caller(self.0.state.pool(), &request).await?;
+        let _caller = caller(&self.0, &request).await?;
         let latest = self.0.registry.latest();
         Ok(Response::new(ModelReference {
             version: latest.row.version,
@@ -32,7 +32,7 @@ impl Models for ModelService {
     }
 
     async fn get(&self, request: Request<GetModelRequest>) -> Result<Response<Self::GetStream>, Status> {
-        caller(self.0.state.pool(), &request).await?;
+        let caller = caller(&self.0, &request).await?;
         let version = request.into_inner().version;
         let (_, bytes) = self
             .0
@@ -46,6 +46,6 @@ impl Models for ModelService {
             let chunk = &bytes[k * CHUNK_BYTES..((k + 1) * CHUNK_BYTES).min(bytes.len())];
             Ok(ModelChunk { data: chunk.to_vec().into() })
         });
-        Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
+        Ok(Response::new(answers(caller, chunks)))
     }
 }

@@ -18,17 +18,18 @@ use std::{sync::Arc, time::Duration};
 
 use forecastle_crypto::{
     ledger::entry::{Entry, RoundAbandoned},
-    secagg::{AwaitingKeys, AwaitingShares, RoundFailed, RoundTerms, SignedOffer},
+    secagg::{AwaitingKeys, AwaitingShares, RoundFailed, RoundTerms, SignedOffer, VerifiedOffer},
 };
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    event::ServerEvent,
+    event::{self, ServerEvent},
     identity::merchants::{self, Merchant},
     ledger::store::LedgerError,
     now_ms,
     round::{
         cohort,
+        misconduct::Concern,
         phase::{Open, Outcome, Running, Stage},
         prekeys,
     },
@@ -65,6 +66,24 @@ pub(crate) enum Abandon {
     /// A task of ours panicked.
     #[error("the server failed: {0}")]
     Bug(String),
+}
+
+impl Abandon {
+    /// The reason, with the names of merchants where the protocol knows numbers.
+    fn in_words(&self, offer: &VerifiedOffer) -> String {
+        let name = |number| offer.entry(number).map(|entry| entry.merchant.clone());
+        match self {
+            Self::Failed(RoundFailed::MalformedShares { subject, secret, holders }) => {
+                let holders: Vec<_> = holders.iter().filter_map(name).collect();
+                let subject = name(*subject).map_or_else(|| subject.to_string(), |merchant| merchant.to_string());
+                format!(
+                    "the {secret} of {subject} cannot be reconstructed from the shares of {}: {subject} dealt shares that do not fit together, or several of them lie",
+                    if holders.is_empty() { "nobody".to_owned() } else { event::names(&holders) }
+                )
+            }
+            other => other.to_string(),
+        }
+    }
 }
 
 impl Shared {
@@ -169,7 +188,8 @@ impl Shared {
             // Bundles were checked when they were kept; two merchants that share a key are turned away here,
             // and their pre-keys stay burnt.
             if let Err(error) = keys.add(merchant.name.clone(), merchant.identity, bundle) {
-                tracing::warn!("{} is left out of round {round}: {error}", merchant.name);
+                let reason = format!("{error}; it is left out of round {round}");
+                self.turned_away(&merchant.name, Concern::KeyShares, &reason);
             }
             sqlx::query("UPDATE merchants SET last_round = ? WHERE name = ?")
                 .bind(stored(round))
@@ -198,6 +218,7 @@ impl Shared {
         // Stage 1. A crash before this: no pre-key is used and the round number is free, nobody saw the offer.
         // A crash after: both are used, the next start abandons the round.
         transaction.commit().await?;
+        cohort.iter().for_each(|merchant| self.admission.prekey_used(merchant.fingerprint, std::time::Instant::now()));
         Ok(Some((state, signed)))
     }
 
@@ -246,7 +267,7 @@ impl Shared {
         self.hall.with(|desk| {
             desk.start(Running {
                 round,
-                offer,
+                offer: offer.clone(),
                 signed,
                 stage: Stage::KeyShares,
                 state: Some(Open::KeyShares(state)),
@@ -274,7 +295,7 @@ impl Shared {
                 self.events.emit(ServerEvent::RoundClosed { round, survivors, model_version, epsilon });
             }
             Err(abandon) => {
-                let reason = abandon.to_string();
+                let reason = abandon.in_words(&offer);
                 self.hall.end_round(sid, Outcome::Abandoned(reason.clone()));
                 // Stage 5: until it is durable, no other round starts.
                 while let Err(error) = abandon_on_disk(self, round, &reason).await {
@@ -355,11 +376,11 @@ impl Shared {
                 (phase, waiting, names, running.is_enough())
             });
             if told.as_ref() != Some(&waiting) {
-                self.events.emit(ServerEvent::PhaseWaiting { round, phase, missing: names });
+                self.events.emit(ServerEvent::PhaseWaiting { round, phase, missing: names.clone() });
                 told = Some(waiting.clone());
             }
             let now = Instant::now();
-            if waiting.is_empty() || now >= deadline {
+            if waiting.is_empty() {
                 return Ok(());
             }
             let until = if enough {
@@ -368,6 +389,7 @@ impl Shared {
                 deadline
             };
             if now >= until {
+                self.events.emit(ServerEvent::WentOnWithout { round, phase, merchants: names });
                 return Ok(());
             }
             let known = waiting.clone();

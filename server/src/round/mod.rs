@@ -13,6 +13,7 @@
 pub mod charge;
 pub mod cohort;
 pub(crate) mod driver;
+pub(crate) mod misconduct;
 pub(crate) mod phase;
 pub mod prekeys;
 pub(crate) mod publish;

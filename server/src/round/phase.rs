@@ -180,6 +180,24 @@ impl Hall {
         }
     }
 
+    /// Waits until masked updates of the session are not taken any more; the answer to whoever is still sending one.
+    pub(crate) async fn uploads_over(&self, sid: &[u8], merchant: &MerchantId) -> Status {
+        let mut changes = self.changed.subscribe();
+        loop {
+            changes.borrow_and_update();
+            let over = self.with(|desk| match desk.session(sid, merchant) {
+                Ok(Session::Running(running, _)) => (running.stage > Stage::MaskedUpdates).then(too_late),
+                Ok(Session::Ended(outcome)) => Some(over(&outcome)),
+                Err(status) => Some(status),
+            });
+            if let Some(status) = over {
+                return status;
+            }
+            // The sender lives as long as the hall.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// Checks a merchant in for the next round.
     pub(crate) fn check_in(self: &Arc<Self>, merchant: &MerchantId) -> CheckIn {
         let is_new = self.with(|desk| {

@@ -24,7 +24,7 @@ use crate::{
     ledger::store::LedgerError,
     model::registry::{RegistryError, Staged},
     now_ms,
-    round::{driver::Abandon, phase::Outcome},
+    round::{driver::Abandon, misconduct::Concern, phase::Outcome},
     server::Shared,
     store::{StoreError, count_column, stored},
 };
@@ -37,9 +37,8 @@ impl Shared {
         round: u64,
         aggregate: Aggregate,
     ) -> Result<(Outcome, Vec<MerchantId>, u64), Abandon> {
-        if !aggregate.accused.is_empty() {
-            let names: Vec<String> = names(&aggregate, &aggregate.accused).iter().map(ToString::to_string).collect();
-            tracing::warn!("round {round}: shares from {} did not fit and were left out", names.join(", "));
+        for merchant in names(&aggregate, &aggregate.accused) {
+            self.turned_away(&merchant, Concern::Answer, "unmasking shares of it did not fit and were left out");
         }
         // Steps 1 and 2.
         let aggregate = Arc::new(aggregate);

@@ -18,9 +18,11 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    identity::merchants::{Merchant, caller, internal},
+    admission::busy,
+    identity::merchants::{Caller, caller, internal},
     now_ms,
     round::{
+        misconduct::Concern,
         phase::{Open, Outcome, Progress, Running, Session, Stage, between_phases, not_taken, over, too_late},
         prekeys::{self, PrekeyError},
     },
@@ -55,16 +57,19 @@ impl Rounds for RoundService {
     async fn upload_prekeys(&self, request: Request<UploadPrekeysRequest>) -> Answer<UploadPrekeysResponse> {
         let merchant = self.caller(&request).await?;
         let UploadPrekeysRequest { bundles, replace } = request.into_inner();
-        let kept = prekeys::keep(self.0.state.pool(), &merchant, &bundles, replace).await;
-        let prekeys_left = kept.map_err(|error| {
+        let allowed = |count| self.0.admission.take_prekeys(merchant.fingerprint, count, std::time::Instant::now());
+        let kept = prekeys::keep(self.0.state.pool(), &merchant, &bundles, replace, allowed).await;
+        let kept = kept.map_err(|error| {
             let text = error.to_string();
             match error {
                 PrekeyError::Store(error) => internal(error),
+                PrekeyError::TooOften(wait) => busy(text, wait),
                 PrekeyError::Full(_) => Status::resource_exhausted(text),
                 PrekeyError::IndexTaken(_) => Status::already_exists(text),
                 _ => Status::invalid_argument(text),
             }
-        })?;
+        });
+        let prekeys_left = self.0.noted(&merchant.name, Concern::Prekeys, kept)?;
         self.0.hall.notify();
         Ok(Response::new(UploadPrekeysResponse { prekeys_left }))
     }
@@ -128,13 +133,15 @@ impl Rounds for RoundService {
                 }
                 Some(Progress::Resting { upload: None, .. }) | None => 0,
             }),
-        })?;
+        });
+        let received = self.0.noted(&merchant.name, Concern::MaskedUpdates, received)?;
         Ok(Response::new(UploadOffsetResponse { received }))
     }
 
     async fn send_masked_update(&self, request: Request<Streaming<MaskedUpdateChunk>>) -> Answer<UploadOffsetResponse> {
         let merchant = self.caller(&request).await?;
-        let received = self.0.receive_masked_update(&merchant, request.into_inner()).await?;
+        let received = self.0.receive_masked_update(&merchant, request.into_inner()).await;
+        let received = self.0.noted(&merchant.name, Concern::MaskedUpdates, received)?;
         Ok(Response::new(UploadOffsetResponse { received }))
     }
 
@@ -192,15 +199,16 @@ impl Rounds for RoundService {
                 Ok(Session::Ended(Outcome::Abandoned(reason))) => Some(Ok(Answer::Ended(RoundEnded { reason }))),
             })
             .await?
-            .transpose()?;
+            .transpose();
+        let answer = self.0.noted(&merchant.name, Concern::Outcome, answer)?;
         let answer = answer.unwrap_or_else(|| Answer::Pending(self.pending()));
         Ok(Response::new(AwaitOutcomeResponse { answer: Some(answer) }))
     }
 }
 
 impl RoundService {
-    async fn caller<T>(&self, request: &Request<T>) -> Result<Merchant, Status> {
-        caller(self.0.state.pool(), request).await
+    async fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        caller(&self.0, request).await
     }
 
     fn pending(&self) -> Pending {
@@ -236,21 +244,23 @@ impl RoundService {
     ) -> Answer<Accepted> {
         let merchant = self.caller(&request).await?;
         let ParticipantMessage { sid, message } = request.into_inner();
-        let message = decode(&message).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        self.0.hall.with(|desk| match desk.session(&sid, &merchant.name)? {
-            // The sender's part was done; that it did not hear so changes nothing.
-            Session::Ended(Outcome::Published { .. }) => Ok(()),
-            Session::Ended(outcome) => Err(over(&outcome)),
-            Session::Running(running, from) => match receive(running, from, message) {
-                Some(result) => result.map_err(|e| not_taken(&e)),
-                None if was_heard(running, stage, from) => Ok(()),
-                None if running.is_between_phases() => Err(between_phases()),
-                None if running.stage < stage => Err(Status::failed_precondition(
-                    "this message is of a later stage: wait for the round's next message",
-                )),
-                None => Err(too_late()),
-            },
-        })?;
+        let taken = decode(&message).map_err(|e| Status::invalid_argument(e.to_string())).and_then(|message| {
+            self.0.hall.with(|desk| match desk.session(&sid, &merchant.name)? {
+                // The sender's part was done; that it did not hear so changes nothing.
+                Session::Ended(Outcome::Published { .. }) => Ok(()),
+                Session::Ended(outcome) => Err(over(&outcome)),
+                Session::Running(running, from) => match receive(running, from, message) {
+                    Some(result) => result.map_err(|e| not_taken(&e)),
+                    None if was_heard(running, stage, from) => Ok(()),
+                    None if running.is_between_phases() => Err(between_phases()),
+                    None if running.stage < stage => Err(Status::failed_precondition(
+                        "this message is of a later stage: wait for the round's next message",
+                    )),
+                    None => Err(too_late()),
+                },
+            })
+        });
+        self.0.noted(&merchant.name, Concern::of(stage), taken)?;
         self.0.hall.notify();
         Ok(Response::new(Accepted {}))
     }
@@ -284,7 +294,8 @@ impl RoundService {
                 },
             })
             .await?
-            .transpose()?;
+            .transpose();
+        let answer = self.0.noted(&merchant.name, Concern::of(stage), answer)?;
         let answer = answer.unwrap_or_else(|| Answer::Pending(self.pending()));
         Ok(Response::new(AwaitMessageResponse { answer: Some(answer) }))
     }
@@ -303,3 +314,15 @@ fn was_heard(running: &Running, stage: Stage, from: ParticipantNumber) -> bool {
 
 /// A boxed stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
+
+/// Answers to a call that stays open until the last one is taken.
+pub(crate) fn answers<T: 'static>(
+    caller: Caller,
+    items: impl IntoIterator<Item = Result<T, Status>, IntoIter: Send + 'static>,
+) -> Answers<T> {
+    let open = caller.call;
+    Box::pin(tokio_stream::iter(items.into_iter().map(move |item| {
+        let _ = &open;
+        item
+    })))
+}

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use crate::{
-    identity::merchants::{Merchant, internal},
+    identity::merchants::{self, Merchant, internal},
     ledger::store::LedgerError,
     round::{
         charge::{self, Expected},
@@ -37,6 +37,8 @@ use crate::{
 
 /// The longest pause between two chunks.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The most chunks in a row that bring nothing new: whoever resumes begins where it is told to.
+const IDLE_CHUNKS_MAX: u32 = 64;
 /// The largest header accepted, in bytes.
 const HEADER_BYTES_MAX: usize = 256;
 
@@ -94,7 +96,9 @@ impl Shared {
             },
         };
         if !claim.charged {
-            self.record_charge(merchant, signed).await?;
+            if !self.record_charge(merchant, signed).await? {
+                return Err(merchants::revoked());
+            }
             claim.charged = true;
         }
         if claim.upload.is_none() {
@@ -107,13 +111,20 @@ impl Shared {
             })?;
             claim.upload = Some(Box::new(begun));
         }
+        let mut idle = 0;
         loop {
             // Kept in the claim all the while, so that a lost connection leaves it to be resumed.
             let upload = claim.upload.as_mut().expect("an upload was begun above");
             if upload.is_complete() {
                 break;
             }
-            let chunk = match next(&mut stream).await? {
+            let received = upload.received();
+            let part = tokio::select! {
+                part = next(&mut stream) => part?,
+                // The rest would be of no use, however slowly it comes.
+                status = self.hall.uploads_over(&start.sid, &merchant.name) => return Err(status),
+            };
+            let chunk = match part {
                 None => return Ok(upload.received()),
                 Some(Part::Start(_)) => {
                     return Err(Status::invalid_argument("an upload has one header, at its beginning"));
@@ -127,6 +138,12 @@ impl Shared {
                 )));
             }
             upload.push(chunk.offset, &chunk.data).map_err(|e| not_taken(&e))?;
+            idle = if upload.received() > received { 0 } else { idle + 1 };
+            if idle > IDLE_CHUNKS_MAX {
+                return Err(Status::invalid_argument(format!(
+                    "{idle} chunks brought nothing new: go on at byte {received}"
+                )));
+            }
         }
         let upload = claim.upload.take().expect("the loop above ended with it complete");
         self.complete(&claim, *upload)
@@ -167,11 +184,15 @@ impl Shared {
         })
     }
 
-    /// Makes a charge durable, once a round and merchant.
-    async fn record_charge(&self, merchant: &Merchant, signed: SignedCharge) -> Result<(), Status> {
+    /// Makes a charge durable, once a round and merchant. False where the merchant was revoked since it began its call: an
+    /// entry in its name may not follow that one.
+    async fn record_charge(&self, merchant: &Merchant, signed: SignedCharge) -> Result<bool, Status> {
         let round = signed.charge.round;
         let record = async {
             let mut batch = self.ledger.begin().await?;
+            if merchants::is_revoked(batch.connection(), &merchant.name).await? {
+                return Ok(false);
+            }
             let known: Option<(i64,)> =
                 sqlx::query_as("SELECT ledger_index FROM charges WHERE round = ? AND merchant = ?")
                     .bind(stored(round))
@@ -180,7 +201,7 @@ impl Shared {
                     .await?;
             // A commit whose answer was lost: the slot did not learn of it, the log did.
             if known.is_some() {
-                return Ok::<(), LedgerError>(());
+                return Ok::<bool, LedgerError>(true);
             }
             let index = batch.push(&Entry::Charge(signed)).await?;
             sqlx::query("INSERT INTO charges (round, merchant, ledger_index) VALUES (?, ?, ?)")
@@ -189,7 +210,8 @@ impl Shared {
                 .bind(stored(index))
                 .execute(batch.connection())
                 .await?;
-            batch.commit().await
+            batch.commit().await?;
+            Ok(true)
         };
         record.await.map_err(internal)
     }
