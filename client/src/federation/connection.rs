@@ -21,6 +21,9 @@ use tonic::{
 use super::home::{Home, HomeError, Membership};
 use crate::durable;
 
+/// Longest pause before a call is repeated. A server that asks for a longer one is answered later, by the caller's choice.
+pub const PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// Why a call to the server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -68,9 +71,21 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// True where the same call may succeed later without anybody doing anything.
+    /// True where the same call may succeed soon without anybody doing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Busy { wait, .. } => *wait <= PAUSE_MAX,
+            _ => false,
+        }
+    }
+
+    /// How long the server asks to be left alone; nothing where it does not.
+    pub fn wait(&self) -> Duration {
+        match self {
+            Self::Busy { wait, .. } => *wait,
+            _ => Duration::ZERO,
+        }
     }
 }
 

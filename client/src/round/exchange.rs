@@ -18,10 +18,7 @@ use forecastle_proto::{
 };
 use tonic::Status;
 
-use crate::federation::connection::{CallError, Connection, call, stream};
-
-/// Longest pause before a call is repeated. A server that asks for a longer one is answered later, by the caller's choice.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+use crate::federation::connection::{CallError, Connection, PAUSE_MAX, call, stream};
 
 /// What the server holds a participant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +64,7 @@ impl Exchange {
         &self.connection
     }
 
-    /// Repeats `attempt` while the failure is transient, or the server asks for a short pause, and patience lasts.
+    /// Repeats `attempt` while the failure is transient and patience lasts.
     async fn persistently<T, F>(&self, attempt: impl Fn(Connection) -> F) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, Status>>,
@@ -79,12 +76,8 @@ impl Exchange {
                 Ok(answer) => return Ok(answer),
                 Err(status) => {
                     let error = self.connection.explain(status);
-                    let wait = match &error {
-                        CallError::Busy { wait, .. } if *wait <= PAUSE_MAX => pause.max(*wait),
-                        error if error.is_transient() => pause,
-                        _ => return Err(error),
-                    };
-                    if begun.elapsed() + wait > self.patience {
+                    let wait = pause.max(error.wait());
+                    if !error.is_transient() || begun.elapsed() + wait > self.patience {
                         return Err(error);
                     }
                     tokio::time::sleep(wait).await;
@@ -240,11 +233,12 @@ impl Exchange {
                 Ok(answer) if answer.get_ref().received == total => return Ok(()),
                 Ok(answer) => held = answer.get_ref().received.min(total),
                 Err(status) => {
-                    match self.connection.explain(status) {
-                        CallError::Busy { wait, .. } if wait <= PAUSE_MAX => tokio::time::sleep(wait).await,
-                        error if error.is_transient() => tracing::debug!("upload interrupted: {error}"),
-                        error => return Err(error),
+                    let error = self.connection.explain(status);
+                    if !error.is_transient() {
+                        return Err(error);
                     }
+                    tracing::debug!("upload interrupted: {error}");
+                    tokio::time::sleep(error.wait()).await;
                     held = self.upload_offset(sid).await?.min(total);
                 }
             }
