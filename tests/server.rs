@@ -12,7 +12,7 @@ use forecastle_crypto::{
     identity::MerchantId,
     ledger::{audit::Verdict, entry::Entry},
 };
-use forecastle_proto::invitation::Invitation;
+use forecastle_proto::{invitation::Invitation, model::ModelSnapshot};
 use forecastle_server::{
     event::ServerEvent,
     init::{InitOptions, init},
@@ -33,6 +33,8 @@ pub struct Federation {
     address: SocketAddr,
     /// `None` after [`Self::kill`].
     runtime: Option<Runtime>,
+    /// `None` after [`Self::kill`].
+    server: Option<Server>,
     events: broadcast::Receiver<ServerEvent>,
 }
 
@@ -42,6 +44,15 @@ impl Federation {
     /// # Panics
     /// Where plan and model do not fit.
     pub async fn found(plan: &PrivacyPlan) -> Self {
+        Self::found_with(plan, &model(), MERCHANTS, Duration::from_secs(20)).await
+    }
+
+    /// Founds a federation with `model` for `merchants` merchants, or those that are enrolled where that is 0; a round waits
+    /// for the last ones for `gather`.
+    ///
+    /// # Panics
+    /// Where plan and model do not fit.
+    pub async fn found_with(plan: &PrivacyPlan, model: &ModelSnapshot, merchants: usize, gather: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         // The port is free once this listener is dropped; the server takes it at once.
         let address = {
@@ -52,13 +63,14 @@ impl Federation {
             federation: "market".into(),
             listen: address.to_string(),
             advertise: format!("https://{address}"),
-            gather: Duration::from_secs(20),
-            expected_merchants: u16::try_from(MERCHANTS).expect("a few"),
-            ..InitOptions::new(plan.to_toml().into_bytes(), model().to_bytes())
+            gather,
+            expected_merchants: u16::try_from(merchants).expect("a few"),
+            ..InitOptions::new(plan.to_toml().into_bytes(), model.to_bytes())
         };
         init(&folder.path().join("state"), &options).await.expect("a founded federation");
-        let (runtime, events) = serve(&folder.path().join("state")).await;
-        Self { folder, address, runtime: Some(runtime), events }
+        let (runtime, server) = serve(&folder.path().join("state")).await;
+        let events = server.events();
+        Self { folder, address, runtime: Some(runtime), server: Some(server), events }
     }
 
     /// The state directory.
@@ -93,6 +105,8 @@ impl Federation {
     /// Where it is not being served.
     pub async fn kill(&mut self) {
         let runtime = self.runtime.take().expect("a server that runs");
+        // It holds the lock on the state directory.
+        self.server = None;
         let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(10))).await;
         ended.expect("the runtime ends");
     }
@@ -102,8 +116,17 @@ impl Federation {
     /// # Panics
     /// Where it does not start.
     pub async fn restart(&mut self) {
-        let (runtime, events) = serve(&self.directory()).await;
-        (self.runtime, self.events) = (Some(runtime), events);
+        let (runtime, server) = serve(&self.directory()).await;
+        self.events = server.events();
+        (self.runtime, self.server) = (Some(runtime), Some(server));
+    }
+
+    /// The server, as its operator has it.
+    ///
+    /// # Panics
+    /// Where it is not being served.
+    pub fn server(&self) -> &Server {
+        self.server.as_ref().expect("a server that runs")
     }
 
     /// Waits for an event of the server.
@@ -162,16 +185,16 @@ impl Drop for Federation {
 }
 
 /// Serves `directory` on the address of its settings, in threads of its own.
-async fn serve(directory: &Path) -> (Runtime, broadcast::Receiver<ServerEvent>) {
+async fn serve(directory: &Path) -> (Runtime, Server) {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let (ready, served) = oneshot::channel();
     let directory = directory.to_owned();
     runtime.spawn(async move {
         let server = Server::open(&directory).await.expect("an opened server");
         let listener = server.bind().await.expect("the port is free");
-        let _ = ready.send(server.events());
+        let _ = ready.send(server.clone());
         server.serve(listener, std::future::pending()).await.expect("a serving server");
     });
-    let events = served.await.expect("the server starts");
-    (runtime, events)
+    let server = served.await.expect("the server starts");
+    (runtime, server)
 }

@@ -100,7 +100,9 @@ pub fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<SignedCharge, Char
         ("dimension", charge.dimension == terms.dimension),
         ("delta", charge.delta == plan.privacy.delta),
         ("epsilon-cap", charge.epsilon_cap == plan.privacy.epsilon_cap),
-        ("noise-source, software", names.iter().all(|n| !n.is_empty() && n.len() <= NAME_BYTES_MAX)),
+        // A round is charged for once, so nobody has charged as many as there were.
+        ("charged-before", u64::from(charge.charged_before) < charge.round),
+        ("noise-source, software", names.iter().all(|name| is_name(name))),
     ];
     if let Some((field, _)) = claims.iter().find(|(_, holds)| !holds) {
         return Err(ChargeError::Differs(field));
@@ -109,4 +111,9 @@ pub fn check(bytes: &[u8], expected: &Expected<'_>) -> Result<SignedCharge, Char
         return Err(ChargeError::Forgotten { counted: charge.charged_before, logged: expected.logged });
     }
     Ok(signed)
+}
+
+/// Plain text that is printed as it stands.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control)
 }

@@ -96,9 +96,7 @@ impl Shared {
             },
         };
         if !claim.charged {
-            if !self.record_charge(merchant, signed).await? {
-                return Err(merchants::revoked());
-            }
+            self.record_charge(merchant, signed).await?;
             claim.charged = true;
         }
         if claim.upload.is_none() {
@@ -184,36 +182,47 @@ impl Shared {
         })
     }
 
-    /// Makes a charge durable, once a round and merchant. False where the merchant was revoked since it began its call: an
-    /// entry in its name may not follow that one.
-    async fn record_charge(&self, merchant: &Merchant, signed: SignedCharge) -> Result<bool, Status> {
-        let round = signed.charge.round;
-        let record = async {
-            let mut batch = self.ledger.begin().await?;
-            if merchants::is_revoked(batch.connection(), &merchant.name).await? {
-                return Ok(false);
-            }
-            let known: Option<(i64,)> =
-                sqlx::query_as("SELECT ledger_index FROM charges WHERE round = ? AND merchant = ?")
-                    .bind(stored(round))
-                    .bind(merchant.name.as_str())
-                    .fetch_optional(batch.connection())
-                    .await?;
-            // A commit whose answer was lost: the slot did not learn of it, the log did.
-            if known.is_some() {
-                return Ok::<bool, LedgerError>(true);
-            }
-            let index = batch.push(&Entry::Charge(signed)).await?;
-            sqlx::query("INSERT INTO charges (round, merchant, ledger_index) VALUES (?, ?, ?)")
-                .bind(stored(round))
-                .bind(merchant.name.as_str())
-                .bind(stored(index))
-                .execute(batch.connection())
-                .await?;
-            batch.commit().await?;
-            Ok(true)
-        };
-        record.await.map_err(internal)
+    /// Makes a charge durable, once a round and merchant.
+    async fn record_charge(&self, merchant: &Merchant, signed: SignedCharge) -> Result<(), Status> {
+        self.recorded(merchant, signed).await.map_err(internal)?
+    }
+
+    /// The inner result says why the log would not be in order with this charge.
+    async fn recorded(&self, merchant: &Merchant, signed: SignedCharge) -> Result<Result<(), Status>, LedgerError> {
+        let (round, masked) = (signed.charge.round, signed.charge.masked_sha256.as_bytes().to_vec());
+        let mut batch = self.ledger.begin().await?;
+        // Since its call began: an entry in its name may not follow that one.
+        if merchants::is_revoked(batch.connection(), &merchant.name).await? {
+            return Ok(Err(merchants::revoked()));
+        }
+        let known: Option<(i64,)> = sqlx::query_as("SELECT ledger_index FROM charges WHERE round = ? AND merchant = ?")
+            .bind(stored(round))
+            .bind(merchant.name.as_str())
+            .fetch_optional(batch.connection())
+            .await?;
+        // A commit whose answer was lost: the slot did not learn of it, the log did.
+        if known.is_some() {
+            return Ok(Ok(()));
+        }
+        let (repeated,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM charges WHERE masked_sha256 = ?")
+            .bind(&masked)
+            .fetch_one(batch.connection())
+            .await?;
+        if repeated > 0 {
+            return Ok(Err(Status::invalid_argument(
+                "the charge's `masked-sha256` was charged for before: no two masked updates are the same",
+            )));
+        }
+        let index = batch.push(&Entry::Charge(signed)).await?;
+        sqlx::query("INSERT INTO charges (round, merchant, ledger_index, masked_sha256) VALUES (?, ?, ?, ?)")
+            .bind(stored(round))
+            .bind(merchant.name.as_str())
+            .bind(stored(index))
+            .bind(masked)
+            .execute(batch.connection())
+            .await?;
+        batch.commit().await?;
+        Ok(Ok(()))
     }
 
     /// Adds a complete upload to the sum.

@@ -8,7 +8,7 @@ use forecastle_crypto::{
     identity::{MerchantId, Sha256Digest, Signature, SigningKey, VerifyingKey, sha256},
     ledger::entry::{Charge, NoiseMode, Sampler, SignedCharge},
     secagg::{
-        AdvertisingKeys, ConfirmingSurvivors, DeliveredShares, MaskedUpdate, PrekeySecret, SendingMaskedUpdate,
+        AdvertisingKeys, ConfirmingSurvivors, DeliveredShares, MaskedUpdate, PrekeySecret, SendingMaskedUpdate, ShareKeys,
         SignedOffer, SurvivorSet, UnmaskRequest, Unmasking, VerifiedOffer, generate_prekey,
     },
 };
@@ -186,13 +186,18 @@ impl Merchant {
         }
     }
 
-    /// Accepts an offer and shares keys.
-    pub async fn share_keys(&mut self, offer: &VerifiedOffer) -> Result<SendingMaskedUpdate, Status> {
+    /// Accepts an offer; the key shares that are due, not yet sent.
+    pub fn key_shares(&mut self, offer: &VerifiedOffer) -> (SendingMaskedUpdate, ShareKeys) {
         let number = offer.number_of(&self.name).unwrap();
         let index = offer.entry(number).unwrap().bundle.index;
         let secret = self.prekeys.remove(&index).expect("a pre-key is used once");
         let state = AdvertisingKeys::new(self.name.clone(), Arc::clone(&self.identity), secret);
-        let (state, message) = state.accept(offer.clone()).unwrap().share_keys(&mut SystemEntropy::new()).unwrap();
+        state.accept(offer.clone()).unwrap().share_keys(&mut SystemEntropy::new()).unwrap()
+    }
+
+    /// Accepts an offer and shares keys.
+    pub async fn share_keys(&mut self, offer: &VerifiedOffer) -> Result<SendingMaskedUpdate, Status> {
+        let (state, message) = self.key_shares(offer);
         let message = ParticipantMessage { sid: sid(offer), message: message.encode() };
         again(|| async { self.rounds().share_keys(message.clone()).await }).await?;
         // The same again changes nothing.
@@ -380,7 +385,7 @@ impl Merchant {
 }
 
 /// Sends, and again where the server is just closing a phase, as it asks for.
-async fn again<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(send: impl Fn() -> F) -> Result<T, Status> {
+pub async fn again<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(send: impl Fn() -> F) -> Result<T, Status> {
     loop {
         match send().await {
             Err(status) if status.message().contains("closing a phase") => {
