@@ -161,7 +161,8 @@ mod tests {
         assert!(ended(&mut many[0]) && !ended(&mut many[1]) && !ended(&mut lone));
         drop((many, lone));
         // Without strangers the merchant with the most gives way, not the newcomer with its first.
-        let filled: Vec<Held> = (0..CONNECTIONS_PER_ADDRESS_MAX).map(|n| connections.enter(merchant(10_000 + n))).collect();
+        let filled: Vec<Held> =
+            (0..CONNECTIONS_PER_ADDRESS_MAX).map(|n| connections.enter(merchant(10_000 + n))).collect();
         assert!(filled.iter().all(|held| held.2.is_none()));
         let gave = connections.enter(merchant(20_000)).2.unwrap();
         assert!((0..left / each + 1).any(|n| gave == merchant(n)));
@@ -170,7 +171,8 @@ mod tests {
     #[test]
     fn a_handshake_that_ends_with_a_certificate_counts_for_the_merchant() {
         let connections = Arc::new(Connections::default());
-        let mut held: Vec<Held> = (0..CONNECTIONS_PER_MERCHANT_MAX + 1).map(|_| connections.enter(stranger(0))).collect();
+        let mut held: Vec<Held> =
+            (0..CONNECTIONS_PER_MERCHANT_MAX + 1).map(|_| connections.enter(stranger(0))).collect();
         let gave: Vec<_> = held.iter_mut().map(|one| one.0.belongs_to(merchant(0))).collect();
         assert_eq!(gave.iter().flatten().count(), 1);
         assert!(ended(&mut held[0]) && !ended(&mut held[1]));

@@ -210,3 +210,66 @@ impl AsyncWrite for Connection {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::{ClientConfig, pki_types::ServerName};
+    use tokio::io::AsyncReadExt as _;
+    use tokio_rustls::{TlsConnector, client};
+    use tokio_stream::StreamExt as _;
+
+    use super::*;
+    use crate::identity::certificates::Authority;
+
+    /// A server that reads and says nothing, and a connector that trusts it.
+    async fn silent_server(patience: Patience) -> (std::net::SocketAddr, TlsConnector) {
+        let made = Authority::create("test").unwrap();
+        let authority = Authority::read(made.certificate, &made.key).unwrap();
+        let (certificate, key) = authority.issue_server(&["127.0.0.1".into()]).unwrap();
+        let acceptor = acceptor(authority.certificate(), certificate, key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connections = incoming(listener, acceptor, patience, |_| {});
+        tokio::spawn(async move {
+            while let Some(Ok(mut connection)) = connections.next().await {
+                tokio::spawn(async move { while !matches!(connection.read(&mut [0; 64]).await, Ok(0) | Err(_)) {} });
+            }
+        });
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificate().clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (address, TlsConnector::from(Arc::new(config)))
+    }
+
+    async fn ends_within(limit: Duration, mut connection: impl AsyncRead + Unpin) -> bool {
+        matches!(timeout(limit, connection.read(&mut [0; 64])).await, Ok(Ok(0) | Err(_)))
+    }
+
+    async fn shake_hands(address: std::net::SocketAddr, connector: &TlsConnector) -> client::TlsStream<TcpStream> {
+        let stream = TcpStream::connect(address).await.unwrap();
+        connector.connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_is_never_finished_is_given_up() {
+        let short = Patience { handshake: Duration::from_millis(200), ..Patience::default() };
+        let (address, connector) = silent_server(short).await;
+        let silent = TcpStream::connect(address).await.unwrap();
+        assert!(ends_within(Duration::from_secs(5), silent).await);
+        // One that was finished stays.
+        let done = shake_hands(address, &connector).await;
+        assert!(!ends_within(Duration::from_millis(600), done).await);
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_certificate_has_the_time_that_joining_takes() {
+        let short = Patience { stranger: Duration::from_millis(400), ..Patience::default() };
+        let (address, connector) = silent_server(short).await;
+        let stranger = shake_hands(address, &connector).await;
+        assert!(ends_within(Duration::from_secs(5), stranger).await);
+    }
+}

@@ -106,7 +106,8 @@ async fn what_belongs_to_an_earlier_round_is_of_no_use_in_a_later_one() {
     let message = vec![1; 60];
     let old = ParticipantMessage { sid: sid(&first), message: message.clone() };
     refused(mallory.rounds().confirm(old).await, Code::InvalidArgument, "another kind of message");
-    let foreign = ParticipantMessage { sid: sid(&second), message: [&[7], first.sid().as_bytes().as_slice(), &[0, 0]].concat() };
+    let foreign =
+        ParticipantMessage { sid: sid(&second), message: [&[7], first.sid().as_bytes().as_slice(), &[0, 0]].concat() };
     refused(mallory.rounds().unmask(foreign).await, Code::FailedPrecondition, "of a later stage");
 
     // Nor one that would have the auditor count rounds that never were, or that is printed as something else.

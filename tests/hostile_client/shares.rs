@@ -2,10 +2,7 @@
 
 use forecastle_crypto::{
     identity::sha256,
-    secagg::{
-        ParticipantNumber, SendingMaskedUpdate, ShareKeys, VerifiedOffer,
-        messages::SEALED_LENGTH,
-    },
+    secagg::{ParticipantNumber, SendingMaskedUpdate, ShareKeys, VerifiedOffer, messages::SEALED_LENGTH},
 };
 use forecastle_proto::{limits::CHUNK_BYTES, round::ParticipantMessage};
 use forecastle_server::event::PhaseName;
@@ -14,6 +11,7 @@ use tonic::{Code, Status};
 use crate::{
     merchant::{Awaited, Merchant, Vanish, again, sid},
     scene::{MALLORY, Scene, charges_of, gradient, refused},
+    uploads::{finish, masked},
 };
 
 async fn send(merchant: &Merchant, offer: &VerifiedOffer, message: Vec<u8>) -> Result<(), Status> {
@@ -47,7 +45,7 @@ async fn shares_of_the_wrong_shape_or_for_the_wrong_ones_are_refused_and_the_rou
     let number = |n| ParticipantNumber::new(n).unwrap();
     let wrong = "one share to each other holder";
     for bad in [
-        spoilt(&|m| drop(m.sealed.pop())),
+        spoilt(&|m| m.sealed.truncate(3)),
         spoilt(&|m| m.sealed.clear()),
         // To itself; to a sixth who does not exist; to thousands.
         spoilt(&|m| m.sealed.insert(0, (number(1), [0; SEALED_LENGTH]))),
@@ -118,8 +116,17 @@ async fn deal(mallory: &mut Merchant, after_round: u64, spoil: impl Fn(&mut Shar
 async fn a_dealer_that_cheats_one_of_five_costs_nothing() {
     let mut scene = Scene::new(4, 1, 4_000).await;
     let mut mallory = scene.join(MALLORY).await;
+    let mut cheated = scene.honest.pop().unwrap();
     let playing = scene.play(0);
-    deal(&mut mallory, 0, |message| message.sealed[1].1 = [7; SEALED_LENGTH]).await;
+    // The last of the four recipients gets what it cannot open, and knows from whom.
+    let cheated = tokio::spawn(async move {
+        let (offer, mine) = masked(&mut cheated, 0).await;
+        assert!(mine.confirming.unreadable().iter().eq([offer.number_of(&MALLORY.parse().unwrap()).unwrap()]));
+        cheated.upload(cheated.parts(&mine, 0, CHUNK_BYTES)).await.unwrap();
+        finish(&cheated, &offer, mine).await;
+    });
+    deal(&mut mallory, 0, |message| message.sealed[3].1 = [7; SEALED_LENGTH]).await;
+    cheated.await.unwrap();
     assert_eq!(scene.published(playing, 1).await.len(), 5);
     scene.clean_log(1, 0).await;
 }

@@ -86,7 +86,7 @@ async fn whoever_accepts_every_offer_and_vanishes_costs_time_and_is_named_every_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_never_shake_hands_keep_nobody_out_and_are_given_up() {
+async fn connections_that_never_shake_hands_keep_nobody_out() {
     let mut scene = Scene::new(4, 1, 5_000).await;
     let address = scene.federation.address();
     let mut silent = Vec::new();
@@ -104,14 +104,12 @@ async fn connections_that_never_shake_hands_keep_nobody_out_and_are_given_up() {
     assert!(begun.elapsed() < PATIENCE / 4);
     let playing = scene.play(0);
     assert_eq!(scene.published(playing, 1).await.len(), 5);
-    // The newest has the time that a handshake may take, and no more.
-    assert!(ended(&mut silent.pop().unwrap()).await);
     scene.clean_log(1, 0).await;
 }
 
-/// Whether the server ends a connection, within 15 s.
+/// Whether the server ends a connection soon, and not only when a handshake has taken too long.
 async fn ended(connection: &mut TcpStream) -> bool {
-    let read = tokio::time::timeout(Duration::from_secs(15), connection.read(&mut [0; 64])).await;
+    let read = tokio::time::timeout(Duration::from_secs(5), connection.read(&mut [0; 64])).await;
     matches!(read, Ok(Ok(0) | Err(_)))
 }
 
@@ -121,7 +119,8 @@ async fn a_merchant_with_too_many_connections_loses_its_own_oldest() {
     let mut mallory = scene.join(MALLORY).await;
     // A call on the first connection, held open.
     let mut rounds = mallory.rounds();
-    let held = tokio::spawn(async move { rounds.await_offer(AwaitOfferRequest { after_round: 9, wait_ms: 20_000 }).await });
+    let held =
+        tokio::spawn(async move { rounds.await_offer(AwaitOfferRequest { after_round: 9, wait_ms: 20_000 }).await });
     tokio::time::sleep(Duration::from_millis(200)).await;
     let mut channels = Vec::new();
     for _ in 0..9 {
@@ -152,16 +151,20 @@ async fn calls_that_are_never_finished_are_few_and_hinder_nobody_else() {
         })
     };
     let mut open = Vec::new();
-    for n in 0..CALLS_MAX {
+    // A few more than there are places: some of them are refused themselves.
+    for n in 0..CALLS_MAX + 4 {
         if n == CALLS_MAX / 2 {
             mallory.reconnect().await;
         }
         open.push(unfinished(&mallory));
     }
+    let begun = Instant::now();
     let status = loop {
         if let Err(status) = mallory.rounds().status(StatusRequest {}).await {
             break status;
         }
+        assert!(begun.elapsed() < PATIENCE / 4, "calls without end");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let status = refused(Err::<(), _>(status), Code::ResourceExhausted, "16 calls of yours are open");
     assert!(status.metadata().get("grpc-retry-pushback-ms").is_some());

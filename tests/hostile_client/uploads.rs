@@ -129,7 +129,8 @@ async fn chunks_that_are_reordered_gapped_repeated_or_too_large_lose_nothing_of_
     assert_eq!(offset(&mallory, &mine).await, 5);
 
     // Repeated and overlapping pieces are no fault.
-    let overlapping = vec![bytes(0, &whole[..5]), bytes(3, &whole[3..12]), bytes(8, &whole[8..20]), bytes(20, &whole[20..])];
+    let overlapping =
+        vec![bytes(0, &whole[..5]), bytes(3, &whole[3..12]), bytes(8, &whole[8..20]), bytes(20, &whole[20..])];
     assert_eq!(send(overlapping).await.unwrap(), 23);
     finish(&mallory, &offer, mine).await;
     assert_eq!(scene.published(playing, 1).await.len(), 5);

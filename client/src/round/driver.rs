@@ -328,6 +328,7 @@ impl Participant {
         // A further run of the same plan is a schedule of its own.
         self.reserve(terms.run)?;
         observe(RoundEvent::Started { round: terms.round, cohort: offer.roster().len() });
+        let names: Vec<_> = offer.roster().iter().map(|entry| entry.merchant.clone()).collect();
         let sid = offer.sid();
         let digest = Sha256Digest(sid.0);
         let sid_bytes = sid.0.to_vec();
@@ -364,6 +365,9 @@ impl Participant {
             training.await.map_err(|e| TrainError::Step(e.to_string()))?.map_err(TrainError::Step)?;
         let delivered = DeliveredShares::decode(&delivered).map_err(|e| Missed::Round(e.to_string()))?;
         let (state, update) = state.mask(delivered, noised).map_err(misbehaved)?;
+        for from in state.unreadable().iter() {
+            tracing::warn!("round {}: the key shares of {} did not open", terms.round, names[from.position()]);
+        }
         fault::point("masked");
 
         let earlier = self.ledger.charges();
@@ -528,8 +532,7 @@ impl Participant {
                 &self.identity,
                 &mut SystemEntropy::new(),
             )?;
-            self.unsent =
-                bundles.iter().map(|b| serde_json::to_vec(b).expect("a bundle always serialises")).collect();
+            self.unsent = bundles.iter().map(|b| serde_json::to_vec(b).expect("a bundle always serialises")).collect();
         }
         if !self.unsent.is_empty() {
             match self.exchange.upload_prekeys(self.unsent.clone(), false).await {

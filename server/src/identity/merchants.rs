@@ -74,11 +74,10 @@ pub async fn by_fingerprint(pool: &SqlitePool, fingerprint: Sha256Digest) -> Res
 
 /// Whether a merchant may no longer take part, as seen inside the caller's transaction.
 pub(crate) async fn is_revoked(connection: &mut SqliteConnection, name: &MerchantId) -> Result<bool, StoreError> {
-    let (count,): (i64,) =
-        sqlx::query_as("SELECT COUNT(*) FROM merchants WHERE name = ? AND revoked_ms IS NOT NULL")
-            .bind(name.as_str())
-            .fetch_one(connection)
-            .await?;
+    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM merchants WHERE name = ? AND revoked_ms IS NOT NULL")
+        .bind(name.as_str())
+        .fetch_one(connection)
+        .await?;
     Ok(count > 0)
 }
 

@@ -98,7 +98,11 @@ impl Shared {
 fn accuses(code: Code) -> bool {
     matches!(
         code,
-        Code::InvalidArgument | Code::AlreadyExists | Code::PermissionDenied | Code::ResourceExhausted | Code::OutOfRange
+        Code::InvalidArgument
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::OutOfRange
     )
 }
 

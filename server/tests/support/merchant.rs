@@ -8,8 +8,8 @@ use forecastle_crypto::{
     identity::{MerchantId, Sha256Digest, Signature, SigningKey, VerifyingKey, sha256},
     ledger::entry::{Charge, NoiseMode, Sampler, SignedCharge},
     secagg::{
-        AdvertisingKeys, ConfirmingSurvivors, DeliveredShares, MaskedUpdate, PrekeySecret, SendingMaskedUpdate, ShareKeys,
-        SignedOffer, SurvivorSet, UnmaskRequest, Unmasking, VerifiedOffer, generate_prekey,
+        AdvertisingKeys, ConfirmingSurvivors, DeliveredShares, MaskedUpdate, PrekeySecret, SendingMaskedUpdate,
+        ShareKeys, SignedOffer, SurvivorSet, UnmaskRequest, Unmasking, VerifiedOffer, generate_prekey,
     },
 };
 use forecastle_proto::{
@@ -385,7 +385,9 @@ impl Merchant {
 }
 
 /// Sends, and again where the server is just closing a phase, as it asks for.
-pub async fn again<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(send: impl Fn() -> F) -> Result<T, Status> {
+pub async fn again<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
+    send: impl Fn() -> F,
+) -> Result<T, Status> {
     loop {
         match send().await {
             Err(status) if status.message().contains("closing a phase") => {
