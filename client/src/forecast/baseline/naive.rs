@@ -1,24 +1,13 @@
-//! Forecasts that need no model, each from one series' own past: what every model has to beat.
+//! Naive, seasonal naive and same-weekday quantiles: forecasts without parameters.
 //!
 //! Naive and seasonal naive take their intervals from in-sample residuals with a normal distribution, gaps filled
 //! forward, as statsforecast does (Hyndman & Athanasopoulos, "Forecasting: Principles and Practice", 3rd ed., 5.5).
-//! Left out: ARIMA, ETS, Croston, trees.
 
-use super::metrics::{LEVELS, LEVELS_LEN};
-use crate::data::series::{Frequency, Series};
-
-/// Standard normal quantiles at [`LEVELS`].
-const NORMAL: [f64; LEVELS_LEN] = [
-    -1.281_551_565_544_600_4,
-    -0.841_621_233_572_914_3,
-    -0.524_400_512_708_041,
-    -0.253_347_103_135_799_7,
-    0.0,
-    0.253_347_103_135_799_7,
-    0.524_400_512_708_041,
-    0.841_621_233_572_914_3,
-    1.281_551_565_544_600_4,
-];
+use super::{Baseline, Fitted, Future, History, quantile};
+use crate::{
+    data::series::{Frequency, Series},
+    forecast::metrics::LEVELS_LEN,
+};
 
 /// Weeks that the empirical quantiles look back.
 const WINDOW_WEEKS: usize = 8;
@@ -68,7 +57,7 @@ pub fn window_quantiles(series: &Series, cut: usize, horizon: usize) -> Vec<[f32
             if sample.is_empty() {
                 sample = past.iter().filter(|y| y.is_finite()).map(|y| f64::from(*y)).collect();
             }
-            empirical_quantiles(sample)
+            quantile::empirical(sample).map(|q| q as f32)
         })
         .cycle()
         .take(horizon)
@@ -76,7 +65,7 @@ pub fn window_quantiles(series: &Series, cut: usize, horizon: usize) -> Vec<[f32
 }
 
 /// The past with leading gaps cut off and every other gap filled with the value before it.
-fn filled_past(series: &Series, cut: usize) -> Vec<f64> {
+pub(super) fn filled_past(series: &Series, cut: usize) -> Vec<f64> {
     let mut filled = Vec::with_capacity(cut);
     for y in (0..cut).map(|step| series.y.get(step).copied().unwrap_or(f32::NAN)) {
         if y.is_finite() {
@@ -88,7 +77,8 @@ fn filled_past(series: &Series, cut: usize) -> Vec<f64> {
     filled
 }
 
-fn seasonal(past: &[f64], season: usize, horizon: usize) -> Vec<[f32; LEVELS_LEN]> {
+/// Past values repeated, season by season, with an interval that widens with each. All 0 without a past.
+pub(super) fn seasonal(past: &[f64], season: usize, horizon: usize) -> Vec<[f32; LEVELS_LEN]> {
     if past.is_empty() {
         return vec![[0.0; LEVELS_LEN]; horizon];
     }
@@ -103,22 +93,60 @@ fn seasonal(past: &[f64], season: usize, horizon: usize) -> Vec<[f32; LEVELS_LEN
         .map(|step| {
             let value = past[past.len() - season + step % season];
             let spread = deviation * ((step / season + 1) as f64).sqrt();
-            NORMAL.map(|z| (value + z * spread) as f32)
+            quantile::normal(value, spread)
         })
         .collect()
 }
 
-fn empirical_quantiles(mut sample: Vec<f64>) -> [f32; LEVELS_LEN] {
-    if sample.is_empty() {
-        return [0.0; LEVELS_LEN];
+/// [`naive`] as a [`Baseline`].
+pub(super) struct Naive;
+/// [`seasonal_naive`] as a [`Baseline`].
+pub(super) struct SeasonalNaive;
+/// [`window_quantiles`] as a [`Baseline`].
+pub(super) struct SameWeekday;
+
+/// Past values that are repeated, season by season.
+struct Repeated {
+    past: Vec<f64>,
+    season: usize,
+}
+
+impl Baseline for Naive {
+    fn fit(&self, history: &History<'_>) -> Option<Box<dyn Fitted>> {
+        let (series, cut) = history.series();
+        Some(Box::new(Repeated { past: filled_past(series, cut), season: 1 }))
     }
-    sample.sort_by(f64::total_cmp);
-    LEVELS.map(|level| {
-        let position = level * (sample.len() - 1) as f64;
-        let below = position.floor() as usize;
-        let above = (below + 1).min(sample.len() - 1);
-        (sample[below] + (sample[above] - sample[below]) * (position - below as f64)) as f32
-    })
+}
+
+impl Baseline for SeasonalNaive {
+    fn fit(&self, history: &History<'_>) -> Option<Box<dyn Fitted>> {
+        let (series, cut) = history.series();
+        let past = filled_past(series, cut);
+        (past.len() >= series.season())
+            .then(|| Box::new(Repeated { past, season: series.season() }) as Box<dyn Fitted>)
+    }
+}
+
+impl Fitted for Repeated {
+    fn quantiles(&self, future: &Future<'_>) -> Vec<[f32; LEVELS_LEN]> {
+        seasonal(&self.past, self.season, future.horizon)
+    }
+}
+
+/// Quantiles of each phase of the season, from the step after the past on.
+struct Phases(Vec<[f32; LEVELS_LEN]>);
+
+impl Baseline for SameWeekday {
+    fn fit(&self, history: &History<'_>) -> Option<Box<dyn Fitted>> {
+        let (series, cut) = history.series();
+        Some(Box::new(Phases(window_quantiles(series, cut, series.season()))))
+    }
+}
+
+impl Fitted for Phases {
+    fn quantiles(&self, future: &Future<'_>) -> Vec<[f32; LEVELS_LEN]> {
+        self.0.iter().copied().cycle().take(future.horizon).collect()
+    }
 }
 
 #[cfg(test)]
