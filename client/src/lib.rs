@@ -1,13 +1,14 @@
 //! The merchant's side of Forecastle: orders in, private training, forecasts out.
 //!
 //! [`data`] turns a merchant's files into series, [`model`] and [`train`] learn from them, [`forecast`] uses what
-//! was learnt, on the [`device`] that was chosen. [`federation`] is the membership and what is believed of the server;
+//! was learnt, on the [`device`] that was chosen; [`backtest`] tells what each way to forecast would have done. [`federation`] is the membership and what is believed of the server;
 //! [`round`] takes part in secure aggregation. [`canaries`] audits private training by what it gives away. [`cli`] is the
 //! command line over all of it. [`fault`] lets tests kill a process at named points.
 //!
 //! Invariant: nothing computed from orders leaves the machine except masked updates, which [`round::driver`] sends
 //! after their charge is on disk.
 
+pub mod backtest;
 pub mod canaries;
 pub mod cli;
 pub mod data;

@@ -10,7 +10,7 @@ use crate::{
     data::{prepare, store::DataStore},
     durable::{self, Access},
     federation::home::Home,
-    forecast::personal::Personal,
+    forecast::{Forecaster, Served, Way, personal::Personal, served::Forecasters},
     model::QUANTILES,
     train::LocalTraining,
 };
@@ -18,11 +18,14 @@ use crate::{
 /// Forecast every product with nine quantiles.
 ///
 /// Takes the federation's latest model (or the warm start before the first round), fine-tunes and calibrates it on
-/// this merchant's own orders, and forecasts the days after the last order.
+/// this merchant's own orders, and forecasts the days after the last order. Where `forecastle backtest --serve` found
+/// another way to be better for this merchant, that one is taken, and named.
 #[derive(Args)]
 #[command(after_help = "Examples:
   forecastle forecast --out forecasts.csv
-  forecastle forecast --horizon 14 --format json")]
+  forecastle forecast --horizon 14 --format json
+  forecastle forecast --method same-weekday
+  forecastle forecast --method theta+model-personal")]
 pub(super) struct Arguments {
     /// Steps to forecast (default: as far as the model reaches, 28 days).
     #[arg(long, value_name = "STEPS")]
@@ -30,6 +33,10 @@ pub(super) struct Arguments {
     /// File to write: unique_id, date, then the quantiles 0.1 to 0.9 (default: standard output).
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Way to forecast, or several joined by + whose quantiles are averaged (default: what `backtest --serve` chose, else
+    /// model-personal).
+    #[arg(long, value_name = "WAY")]
+    method: Option<Served>,
     #[command(flatten)]
     device: DeviceArguments,
 }
@@ -47,11 +54,22 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     let prepared =
         prepare::local_series(&(&store).into(), home.series_choice()?, model.config().frequency, period, longest)?;
     let series: Vec<_> = prepared.series.into_iter().filter(|s| s.y.iter().any(|v| v.is_finite())).collect();
-    let personal = Personal::train(&model, &series, &LocalTraining::fine_tuning(1))?;
-    let forecasts = personal.predict(&series, horizon)?;
+    let served = match &arguments.method {
+        Some(served) => served.clone(),
+        None => Served::read(home.path())?.unwrap_or(Served::one(Way::Personal)),
+    };
+    let personal = if served.members().contains(&Way::Personal) {
+        Some(Personal::train(&model, &series, &LocalTraining::fine_tuning(1))?)
+    } else {
+        None
+    };
+    let forecaster = Forecaster::of(model);
+    let forecasters = Forecasters { model: &forecaster, personal: personal.as_ref() };
+    let ends: Vec<_> = series.iter().map(|series| (series, series.y.len())).collect();
+    let forecasts = forecasters.serve(&served, &ends, horizon)?;
     let rows = || {
         series.iter().zip(&forecasts).flat_map(|(series, forecast)| {
-            forecast.quantiles.iter().enumerate().map(move |(step, quantiles)| (series, step, quantiles))
+            forecast.iter().enumerate().map(move |(step, quantiles)| (series, step, quantiles))
         })
     };
     let mut text = Vec::new();
@@ -61,6 +79,7 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
                 "unique_id": series.id,
                 "date": series.date(series.y.len() + step).to_string(),
                 "quantiles": quantiles,
+                "method": served,
             }))?;
         }
         return Ok(());
@@ -83,15 +102,15 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
             durable::write(path, &text, Access::Ordinary)?;
             let summary = json!({
                 "file": path, "series": series.len(), "horizon": horizon,
-                "model": version, "local_steps": personal.steps,
+                "model": version, "local_steps": personal.as_ref().map(|personal| personal.steps), "method": served,
             });
             match format {
                 Format::Json => print_json(&summary)?,
                 Format::Text => say!(
-                    "{} series, {horizon} steps each, written to {} (model {version}, {} local steps)",
+                    "{} series, {horizon} steps each, by {served}, written to {} (model {version}{})",
                     series.len(),
                     path.display(),
-                    personal.steps
+                    personal.as_ref().map_or(String::new(), |personal| format!(", {} local steps", personal.steps))
                 ),
             }
         }

@@ -10,6 +10,7 @@ macro_rules! say {
 }
 
 mod audit_canaries;
+mod backtest;
 mod data;
 mod doctor;
 mod forecast;
@@ -47,6 +48,7 @@ Examples:
   forecastle join \"$(cat invitation.txt)\" --merchant green-garden
   forecastle data import orders.csv products.csv calendar.csv
   forecastle train
+  forecastle backtest --out backtest.html
   forecastle forecast --out forecasts.csv
   forecastle privacy show";
 
@@ -99,6 +101,7 @@ enum Verb {
     },
     Train(train::Arguments),
     Forecast(forecast::Arguments),
+    Backtest(backtest::Arguments),
     /// See what privacy has been spent, or what a plan would cost.
     Privacy {
         #[command(subcommand)]
@@ -136,6 +139,7 @@ fn run(arguments: Arguments) -> Outcome {
         Verb::Data { verb } => data::run(&home()?, verb, format),
         Verb::Train(train) => train::run(home()?, train, format),
         Verb::Forecast(forecast) => forecast::run(&home()?, &forecast, format),
+        Verb::Backtest(backtest) => backtest::run(home()?, &backtest, format),
         Verb::Privacy { verb } => privacy::run(&home()?, verb, format),
         Verb::AuditCanaries(audit) => audit_canaries::run(&home()?, &audit, format),
         Verb::Ledger { verb } => ledger::run(&home()?, verb, format),

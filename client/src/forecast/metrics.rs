@@ -92,26 +92,11 @@ impl Scores {
 ///
 /// Series whose seasonal difference is 0 or unknown do not count in MASE and SQL.
 pub fn score(season: usize, forecasts: &[ScoredForecast<'_>]) -> Result<Scores, ScoreError> {
-    let mut sums = Sums::default();
+    let mut tally = Tally::default();
     for (index, forecast) in forecasts.iter().enumerate() {
-        if forecast.actual.len() != forecast.quantiles.len() {
-            return Err(ScoreError::Length {
-                index,
-                forecast: forecast.quantiles.len(),
-                actual: forecast.actual.len(),
-            });
-        }
-        let scale = seasonal_difference(forecast.past, season);
-        for (step, (actual, quantiles)) in forecast.actual.iter().zip(forecast.quantiles).enumerate() {
-            if quantiles.iter().any(|quantile| !quantile.is_finite()) {
-                return Err(ScoreError::NotFinite { index, step });
-            }
-            if actual.is_finite() {
-                sums.add(f64::from(*actual), quantiles.map(f64::from), scale);
-            }
-        }
+        tally.add(season, index, forecast)?;
     }
-    sums.scores().ok_or(ScoreError::NothingToScore)
+    tally.scores().ok_or(ScoreError::NothingToScore)
 }
 
 /// Mean |y_t − y_(t−m)| over the steps where both are observed; `None` where there is none, or where it is 0.
@@ -127,8 +112,9 @@ fn seasonal_difference(past: &[f32], season: usize) -> Option<f64> {
     (count > 0 && sum > 0.0).then(|| sum / f64::from(count))
 }
 
-#[derive(Default)]
-struct Sums {
+/// Running sums from which [`Scores`] follow: what a long backtest keeps of forecasts that it has thrown away.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
     cells: usize,
     actual: f64,
     absolute_error: f64,
@@ -140,8 +126,45 @@ struct Sums {
     scaled_quantile_loss: f64,
 }
 
-impl Sums {
-    fn add(&mut self, actual: f64, quantiles: [f64; LEVELS_LEN], scale: Option<f64>) {
+impl Tally {
+    /// Adds the cells of one forecast; `index` names the series in errors. Nothing is added when it is refused.
+    ///
+    /// # Errors
+    /// [`ScoreError::Length`], [`ScoreError::NotFinite`].
+    pub fn add(&mut self, season: usize, index: usize, forecast: &ScoredForecast<'_>) -> Result<(), ScoreError> {
+        if forecast.actual.len() != forecast.quantiles.len() {
+            return Err(ScoreError::Length {
+                index,
+                forecast: forecast.quantiles.len(),
+                actual: forecast.actual.len(),
+            });
+        }
+        if let Some(step) = forecast.quantiles.iter().position(|q| q.iter().any(|quantile| !quantile.is_finite())) {
+            return Err(ScoreError::NotFinite { index, step });
+        }
+        let scale = seasonal_difference(forecast.past, season);
+        for (actual, quantiles) in forecast.actual.iter().zip(forecast.quantiles) {
+            if actual.is_finite() {
+                self.add_cell(f64::from(*actual), quantiles.map(f64::from), scale);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the cells of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.cells += other.cells;
+        self.actual += other.actual;
+        self.absolute_error += other.absolute_error;
+        self.error += other.error;
+        self.quantile_loss += other.quantile_loss;
+        self.covered += other.covered;
+        self.scaled_cells += other.scaled_cells;
+        self.scaled_error += other.scaled_error;
+        self.scaled_quantile_loss += other.scaled_quantile_loss;
+    }
+
+    fn add_cell(&mut self, actual: f64, quantiles: [f64; LEVELS_LEN], scale: Option<f64>) {
         let median = quantiles[MEDIAN];
         let loss = LEVELS
             .iter()
@@ -163,7 +186,13 @@ impl Sums {
         }
     }
 
-    fn scores(&self) -> Option<Scores> {
+    /// Σ|y| of the cells so far.
+    pub fn volume(&self) -> f64 {
+        self.actual
+    }
+
+    /// The scores so far; `None` before a cell with a value other than 0.
+    pub fn scores(&self) -> Option<Scores> {
         let scaled_cells = self.scaled_cells as f64;
         (self.actual > 0.0).then(|| Scores {
             wql: self.quantile_loss / self.actual,

@@ -7,6 +7,8 @@ pub mod conformal;
 pub mod forecaster;
 pub mod metrics;
 pub mod personal;
+pub mod served;
 
 pub use conformal::Calibration;
 pub use forecaster::{Forecast, Forecaster};
+pub use served::{Served, Way};

@@ -9,7 +9,15 @@ const N: f32 = f32::NAN;
 
 fn series(frequency: Frequency, y: Vec<f32>) -> Series {
     let known = vec![[0.0; KNOWN_CHANNELS]; y.len() + 28];
-    Series { id: "mug".into(), frequency, start: date(2024, 1, 1), y, known, attributes: Vec::new(), text: String::new() }
+    Series {
+        id: "mug".into(),
+        frequency,
+        start: date(2024, 1, 1),
+        y,
+        known,
+        attributes: Vec::new(),
+        text: String::new(),
+    }
 }
 
 /// Answers of every method, checked for what all must keep.

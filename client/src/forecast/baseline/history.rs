@@ -53,9 +53,9 @@ impl<'a> History<'a> {
     pub fn observed(&self) -> impl Iterator<Item = (usize, f64, &'a [f32; KNOWN_CHANNELS])> {
         static NOTHING: [f32; KNOWN_CHANNELS] = [0.0; KNOWN_CHANNELS];
         let (series, cut) = (self.series, self.cut.min(self.series.y.len()));
-        (0..cut).filter(move |step| series.y[*step].is_finite()).map(move |step| {
-            (cut - 1 - step, f64::from(series.y[step]), series.known.get(step).unwrap_or(&NOTHING))
-        })
+        (0..cut)
+            .filter(move |step| series.y[*step].is_finite())
+            .map(move |step| (cut - 1 - step, f64::from(series.y[step]), series.known.get(step).unwrap_or(&NOTHING)))
     }
 
     /// Whether anything was observed.

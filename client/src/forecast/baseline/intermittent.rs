@@ -80,9 +80,7 @@ mod tests {
     #[test]
     fn rates_agree_with_statsforecast() {
         let y = peer_series::intermittent();
-        for (kind, expected) in
-            [(Kind::Croston, 1.067_342_16), (Kind::Sba, 1.013_975_05), (Kind::Tsb, 1.411_386_99)]
-        {
+        for (kind, expected) in [(Kind::Croston, 1.067_342_16), (Kind::Sba, 1.013_975_05), (Kind::Tsb, 1.411_386_99)] {
             let (_, rate) = kind.rates(&y).unwrap();
             assert!((rate - expected).abs() < 1e-8, "{kind:?} {rate}");
         }

@@ -122,8 +122,7 @@ impl Baseline for SeasonalNaive {
     fn fit(&self, history: &History<'_>) -> Option<Box<dyn Fitted>> {
         let (series, cut) = history.series();
         let past = filled_past(series, cut);
-        (past.len() >= series.season())
-            .then(|| Box::new(Repeated { past, season: series.season() }) as Box<dyn Fitted>)
+        (past.len() >= series.season()).then(|| Box::new(Repeated { past, season: series.season() }) as Box<dyn Fitted>)
     }
 }
 

@@ -110,9 +110,8 @@ impl Ridge {
     fn fit(rows: &[Vec<f64>], y: &[f64], weights: &[f64], strength: f64) -> Option<Self> {
         let columns = rows.first()?.len();
         let weight: f64 = weights.iter().sum();
-        let average = |value: &dyn Fn(usize) -> f64| {
-            weights.iter().enumerate().map(|(i, w)| w * value(i)).sum::<f64>() / weight
-        };
+        let average =
+            |value: &dyn Fn(usize) -> f64| weights.iter().enumerate().map(|(i, w)| w * value(i)).sum::<f64>() / weight;
         let mean = average(&|i| y[i]);
         let centre: Vec<f64> = (0..columns).map(|c| average(&|i| rows[i][c])).collect();
         let scale = (0..columns)
@@ -172,8 +171,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 fn inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
     let n = matrix.len();
     let mut left = matrix.to_vec();
-    let mut right: Vec<Vec<f64>> =
-        (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
+    let mut right: Vec<Vec<f64>> = (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
     for i in 0..n {
         let pivot = left[i][i];
         if !(pivot.is_finite() && pivot > 0.0) {
@@ -209,8 +207,7 @@ mod tests {
     fn fitted_values_agree_with_numpy() {
         let (rows, y, weights) = weekly();
         let ridge = Ridge::fit(&rows, &y, &weights, 1.0).unwrap();
-        let expected =
-            [51.212_809_7, 52.926_466_4, 53.885_034_5, 55.055_017, 59.139_880_8, 71.553_945_1, 65.754_651_4];
+        let expected = [51.212_809_7, 52.926_466_4, 53.885_034_5, 55.055_017, 59.139_880_8, 71.553_945_1, 65.754_651_4];
         for (row, expected) in rows.iter().zip(expected) {
             assert!((ridge.value(row) - expected).abs() < 1e-6, "{} {expected}", ridge.value(row));
         }

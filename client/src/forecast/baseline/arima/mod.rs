@@ -85,8 +85,8 @@ fn kpss(y: &[f64]) -> f64 {
     }
     let product = |lag: usize| -> f64 { centred.iter().zip(&centred[lag..]).map(|(a, b)| a * b).sum() };
     let lags = (3.0 * n.sqrt() / 13.0).floor() as usize;
-    let long_run = product(0)
-        + 2.0 * (1..=lags).map(|lag| (1.0 - lag as f64 / (lags as f64 + 1.0)) * product(lag)).sum::<f64>();
+    let long_run =
+        product(0) + 2.0 * (1..=lags).map(|lag| (1.0 - lag as f64 / (lags as f64 + 1.0)) * product(lag)).sum::<f64>();
     squares / (n * long_run)
 }
 

@@ -239,8 +239,7 @@ fn residuals(w: &[f64], mean: f64, (ar, ma): &(Lags, Lags), skipped: usize, erro
 /// Whether all roots of 1 − Σ c_i z^i have a modulus above `least`: the step-down recursion on the coefficients of
 /// 1 − Σ c_i leastⁱ zⁱ finds partial autocorrelations below 1 only (Barndorff-Nielsen and Schou 1973).
 fn roots_beyond(coefficients: &[f64], least: f64) -> bool {
-    let mut c: Vec<f64> =
-        coefficients.iter().enumerate().map(|(i, c)| c * least.powi(i as i32 + 1)).collect();
+    let mut c: Vec<f64> = coefficients.iter().enumerate().map(|(i, c)| c * least.powi(i as i32 + 1)).collect();
     while let Some(last) = c.pop() {
         if !(last.abs() < 1.0) {
             return false;
@@ -255,8 +254,7 @@ fn roots_beyond(coefficients: &[f64], least: f64) -> bool {
 mod tests {
     use super::{super::super::peer_series, *};
 
-    const PLAIN: Order =
-        Order { p: 0, d: 0, q: 0, seasonal_p: 0, seasonal_d: 0, seasonal_q: 0, m: 1, constant: true };
+    const PLAIN: Order = Order { p: 0, d: 0, q: 0, seasonal_p: 0, seasonal_d: 0, seasonal_q: 0, m: 1, constant: true };
     const SEASONAL: Order = Order { m: 7, seasonal_d: 1, constant: false, ..PLAIN };
 
     fn near(found: &[f64], expected: &[f64], tolerance: f64) {
@@ -281,8 +279,7 @@ mod tests {
         let (variance, deviations) = spread(&fit);
         near(&[variance], &[4.143_236], 1e-4);
         near(&[deviations[0], deviations[1], deviations[9]], &[2.035_494, 2.392_692, 2.588_680], 1e-3);
-        let means: Vec<f64> =
-            (1..=10).map(|h| fit.mean + fit.parameters[0].powi(h) * (45.25 - fit.mean)).collect();
+        let means: Vec<f64> = (1..=10).map(|h| fit.mean + fit.parameters[0].powi(h) * (45.25 - fit.mean)).collect();
         near(&fit.means(10), &means, 1e-9);
     }
 
@@ -304,7 +301,11 @@ mod tests {
         near(&fit.parameters, &[0.917_394, -0.787_262, -0.735_181], 0.02);
         let (variance, deviations) = spread(&fit);
         near(&[variance], &[12.079_542], 0.01);
-        near(&[deviations[0], deviations[6], deviations[7], deviations[9]], &[3.475_564, 3.593_341, 3.785_264, 3.817_908], 0.02);
+        near(
+            &[deviations[0], deviations[6], deviations[7], deviations[9]],
+            &[3.475_564, 3.593_341, 3.785_264, 3.817_908],
+            0.02,
+        );
         let drift = Fit::of(Order { p: 1, seasonal_p: 1, constant: true, ..SEASONAL }, &y).unwrap();
         near(&drift.parameters[..2], &[0.049_954, -0.390_453], 3e-3);
         near(&[drift.mean / 7.0], &[0.088_999], 2e-3);

@@ -106,7 +106,7 @@ impl Fit {
         if n <= k + 1.0 {
             return None;
         }
-        let evaluations = 200 * start.len() + 200;
+        let evaluations = 100 * start.len() + 200;
         let judge = |at: &[f64]| likelihood(form, at, y, m);
         let (first, _) = simplex::minimise(&start, &steps, evaluations, judge);
         // A second start around the first end leaves most false bottoms.
@@ -121,7 +121,8 @@ impl Fit {
     }
 }
 
-/// −2 log L without its constant: n log Σe² (+ 2 Σ log|ŷ| with multiplicative errors). Infinite outside the bounds.
+/// −2 log L without its constant: n log Σe² (+ 2 Σ log|ŷ| with multiplicative errors). Infinite where the form does not allow the
+/// parameters.
 fn likelihood(form: Form, at: &[f64], y: &[f64], m: usize) -> f64 {
     let Some((constants, mut state)) = unpack(form, at, m) else { return f64::INFINITY };
     let (mut squares, mut logarithms) = (0.0, 0.0);
@@ -153,25 +154,22 @@ fn errors<'a>(
     })
 }
 
-/// Parameters as the search sees them: constants, level, slope, all seasonal states but one, which makes them add up to
-/// 0 or to m. `None` outside the bounds: 0 < β < α, 0 < γ < 1 − α.
+/// Parameters as the search sees them: constants on a logistic scale, which has no edge to be caught at, then level, slope,
+/// and all seasonal states but one, which makes them add up to 0 or to m. 0 < β < α, 0 < γ < 1 − α. `None` where a
+/// seasonal factor is not positive.
 fn unpack(form: Form, at: &[f64], m: usize) -> Option<(Constants, State)> {
     let mut rest = at.iter().copied();
-    let alpha = rest.next()?;
-    let beta = if form.trend == Trend::None { 0.0 } else { rest.next()? };
-    let gamma = if form.season.is_some() { rest.next()? } else { 0.0 };
+    let alpha = between(*CONSTANT.start(), *CONSTANT.end(), rest.next()?);
+    let beta = if form.trend == Trend::None { 0.0 } else { between(*CONSTANT.start(), alpha, rest.next()?) };
+    let gamma = match form.season {
+        None => 0.0,
+        Some(_) => between(*CONSTANT.start(), (1.0 - alpha).max(*CONSTANT.start()), rest.next()?),
+    };
     let phi = match form.trend {
         Trend::None => 0.0,
         Trend::Additive => 1.0,
-        Trend::Damped => rest.next()?,
+        Trend::Damped => between(*DAMPING.start(), *DAMPING.end(), rest.next()?),
     };
-    let within = CONSTANT.contains(&alpha)
-        && (form.trend == Trend::None || (beta >= *CONSTANT.start() && beta <= alpha))
-        && (form.season.is_none() || (gamma >= *CONSTANT.start() && gamma <= 1.0 - alpha))
-        && (form.trend != Trend::Damped || DAMPING.contains(&phi));
-    if !within {
-        return None;
-    }
     let level = rest.next()?;
     let slope = if form.trend == Trend::None { 0.0 } else { rest.next()? };
     let mut season: Vec<f64> = rest.collect();
@@ -186,6 +184,10 @@ fn unpack(form: Form, at: &[f64], m: usize) -> Option<(Constants, State)> {
         }
     }
     Some((Constants { alpha, beta, gamma, phi }, State { level, slope, season, phase: 0 }))
+}
+
+fn between(low: f64, high: f64, at: f64) -> f64 {
+    low + (high - low) / (1.0 + (-at).exp())
 }
 
 /// Where the search begins, and its first steps: first states from a decomposition and a line through the first values.
@@ -208,19 +210,20 @@ fn start(form: Form, y: &[f64], m: usize) -> Option<(Vec<f64>, Vec<f64>)> {
     let slope = adjusted.iter().enumerate().map(|(t, y)| (t as f64 + 1.0 - time) * (y - mean)).sum::<f64>()
         / (0..head).map(|t| (t as f64 + 1.0 - time).powi(2)).sum::<f64>();
     let unit = y.iter().map(|y| y.abs()).sum::<f64>() / y.len() as f64 * 0.05 + 1e-6;
-    let (mut at, mut steps) = (vec![0.2], vec![0.15]);
+    // α 0.2, β a tenth of it, γ 0.04, φ 0.95.
+    let (mut at, mut steps) = (vec![-1.4], vec![1.0]);
     let mut push = |value: f64, step: f64| {
         at.push(value);
         steps.push(step);
     };
     if form.trend != Trend::None {
-        push(0.02, 0.02);
+        push(-2.2, 1.0);
     }
     if form.season.is_some() {
-        push(0.05, 0.05);
+        push(-3.0, 1.0);
     }
     if form.trend == Trend::Damped {
-        push(0.95, -0.05);
+        push(1.6, -1.0);
     }
     push(if form.trend == Trend::None { mean } else { mean - slope * time }, unit);
     if form.trend != Trend::None {

@@ -1,0 +1,472 @@
+//! Rolling the origin through the past.
+
+use std::{ops::ControlFlow, time::Instant};
+
+use super::report::{Choice, Drawn, MIX, Report, RowReport, SeriesReport, WindowReport};
+use crate::{
+    data::series::Series,
+    forecast::{
+        Forecaster,
+        metrics::{LEVELS_LEN, MEDIAN, ScoreError, ScoredForecast, Scores, Tally},
+        personal::{Personal, PersonalError},
+        served::{Forecasters, Served, Way, mean},
+    },
+    model::{BatchError, Model},
+    train::{LocalTraining, merchant::past_min},
+};
+
+/// Series that are forecast together; bounds memory.
+const CHUNK: usize = 256;
+/// Ways in the mix.
+const MIXED: usize = 3;
+/// Steps of the past that a drawing shows.
+const PAST_DRAWN: usize = 84;
+
+/// What to roll.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which model it is, in words.
+    pub model: String,
+    /// Whether it may have been trained on some of the days that will judge it.
+    pub model_may_know_windows: bool,
+    /// Number of origins; the last leaves one horizon.
+    pub windows: usize,
+    /// Steps to forecast at each, at most the model's horizon.
+    pub horizon: usize,
+    /// Steps from one origin to the next.
+    pub stride: usize,
+    /// Ways to compare, each once.
+    pub ways: Vec<Way>,
+    /// Only so many series: those that sold most before the first origin. All where `None`.
+    pub series_max: Option<usize>,
+    /// Forecasts of the last window to keep for drawing.
+    pub drawings: usize,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Window at work, from 0.
+    pub window: usize,
+    /// Series done in it.
+    pub series: usize,
+    /// Series in it.
+    pub of: usize,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum BacktestError {
+    /// A number that makes no sense.
+    #[error("{0}")]
+    Settings(String),
+    /// Series are too short for a single window.
+    #[error(
+        "no series is long enough: even the last window needs {needed} steps, and something observed on both sides of its \
+         origin; the longest series has {longest}. Ask for a shorter horizon, or import more of the past"
+    )]
+    TooShort {
+        /// Steps that the last window needs.
+        needed: usize,
+        /// Steps of the longest series.
+        longest: usize,
+    },
+    /// Stopped before the first window was done.
+    #[error("stopped before the first window was done; nothing to report")]
+    Stopped,
+    /// The merchant's own model.
+    #[error(transparent)]
+    Personal(#[from] PersonalError),
+    /// The model.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A forecast that cannot be scored.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+}
+
+/// Runs a backtest of `model` over `series`, which all end at the same step. Where `observe` breaks, the
+/// windows done so far are reported.
+///
+/// # Errors
+/// [`BacktestError`].
+pub fn run(
+    model: &Model,
+    series: &[Series],
+    settings: &Settings,
+    observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Report, BacktestError> {
+    check(settings, model.shape().horizon)?;
+    let past_min = past_min(model.config().frequency);
+    let roll = Roll { settings, past_min };
+    let series = roll.chosen(series);
+    if (0..settings.windows).all(|window| roll.items(&series, window).is_empty()) {
+        let longest = series.iter().map(|s| s.y.len()).max().unwrap_or(0);
+        return Err(BacktestError::TooShort { needed: past_min + settings.horizon, longest });
+    }
+    let forecaster = Forecaster::of(model.clone());
+    let personal = if settings.ways.contains(&Way::Personal) {
+        // Made once, of what was known at the first origin; later windows use it again.
+        let known: Vec<Series> =
+            series.iter().filter_map(|s| Some(s.up_to(roll.cut(s, 0)?))).filter(|s| !s.y.is_empty()).collect();
+        Some(Personal::train(model, &known, &LocalTraining::fine_tuning(1))?)
+    } else {
+        None
+    };
+    let forecasters = Forecasters { model: &forecaster, personal: personal.as_ref() };
+    let mut state = State::new(settings.ways.len() + 1, series.len());
+    let mut stopped = false;
+    for window in 0..settings.windows {
+        let items = roll.items(&series, window);
+        if items.is_empty() {
+            continue;
+        }
+        if roll.window(&forecasters, &series, &items, window, &mut state, observe)?.is_break() {
+            stopped = true;
+            break;
+        }
+    }
+    if state.windows.is_empty() {
+        return Err(BacktestError::Stopped);
+    }
+    let steps = personal.as_ref().map(|personal| personal.steps);
+    let mut report = state.report(settings, &series, steps);
+    report.stopped = stopped;
+    report.drawn = roll.drawings(&forecasters, &series, &report, state.last)?;
+    Ok(report)
+}
+
+fn check(settings: &Settings, longest: usize) -> Result<(), BacktestError> {
+    let wrong = |why: String| Err(BacktestError::Settings(why));
+    if settings.windows == 0 || settings.stride == 0 {
+        return wrong("a backtest needs at least one window and one step between windows".into());
+    }
+    if !(1..=longest).contains(&settings.horizon) {
+        return wrong(format!("the horizon must lie in 1..={longest}, as far as the model reaches"));
+    }
+    if settings.ways.is_empty() {
+        return wrong("no way to forecast was named".into());
+    }
+    Ok(())
+}
+
+/// Origins over series that end together.
+struct Roll<'a> {
+    settings: &'a Settings,
+    past_min: usize,
+}
+
+/// A series' position among those of the run, and where a window cuts it.
+type Item = (usize, usize);
+
+impl Roll<'_> {
+    /// Steps of a series before a window's origin; `None` where it had not begun.
+    fn cut(&self, series: &Series, window: usize) -> Option<usize> {
+        let behind = self.settings.horizon + (self.settings.windows - 1 - window) * self.settings.stride;
+        series.y.len().checked_sub(behind)
+    }
+
+    /// The series to look at, in order of identity.
+    fn chosen(&self, series: &[Series]) -> Vec<Series> {
+        let Some(most) = self.settings.series_max else { return series.to_vec() };
+        let sold = |series: &Series| {
+            let known = &series.y[..self.cut(series, 0).unwrap_or(0)];
+            known.iter().filter(|y| y.is_finite()).map(|y| f64::from(*y)).sum::<f64>()
+        };
+        let mut ranked: Vec<(f64, &Series)> = series.iter().map(|s| (sold(s), s)).collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
+        let mut chosen: Vec<Series> = ranked.into_iter().take(most).map(|(_, s)| s.clone()).collect();
+        chosen.sort_by(|a, b| a.id.cmp(&b.id));
+        chosen
+    }
+
+    /// Series that a window can judge: long enough a past, something observed before and after.
+    fn items(&self, series: &[Series], window: usize) -> Vec<Item> {
+        let judged = |(position, series): (usize, &Series)| {
+            let cut = self.cut(series, window).filter(|cut| *cut >= self.past_min)?;
+            let observed = |y: &[f32]| y.iter().any(|y| y.is_finite());
+            (observed(&series.y[..cut]) && observed(&series.y[cut..cut + self.settings.horizon]))
+                .then_some((position, cut))
+        };
+        series.iter().enumerate().filter_map(judged).collect()
+    }
+
+    /// Forecasts and scores one window, chunk by chunk.
+    fn window(
+        &self,
+        forecasters: &Forecasters<'_>,
+        series: &[Series],
+        items: &[Item],
+        window: usize,
+        state: &mut State,
+        observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, BacktestError> {
+        let (horizon, ways) = (self.settings.horizon, &self.settings.ways);
+        let mix = state.mix(ways);
+        let mut sums = vec![Tally::default(); ways.len() + 1];
+        // A window that is not finished must not count: series are tallied apart until it is.
+        let mut judged: Vec<(usize, Vec<Tally>)> = Vec::with_capacity(items.len());
+        let (mut seconds, mut fell_back) = (vec![0.0; ways.len() + 1], vec![0_usize; ways.len() + 1]);
+        for (number, chunk) in items.chunks(CHUNK).enumerate() {
+            let done = Progress { window, series: number * CHUNK, of: items.len() };
+            if observe(done).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let cuts: Vec<(&Series, usize)> = chunk.iter().map(|(position, cut)| (&series[*position], *cut)).collect();
+            let mut answers = Vec::with_capacity(ways.len());
+            for (row, way) in ways.iter().enumerate() {
+                let start = Instant::now();
+                let found = forecasters.answers(*way, &cuts, horizon)?;
+                seconds[row] += start.elapsed().as_secs_f64();
+                fell_back[row] += found.iter().filter(|answer| answer.fell_back).count();
+                answers.push(found);
+                if observe(done).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            for (item, (position, cut)) in chunk.iter().enumerate() {
+                let one = &series[*position];
+                let of = |way: &Way| {
+                    let row = ways.iter().position(|known| known == way)?;
+                    Some(&answers[row][item].quantiles[..])
+                };
+                let mixed = mean(&mix.members().iter().filter_map(of).collect::<Vec<_>>());
+                let rows = answers.iter().map(|answers| &answers[item].quantiles).chain([&mixed]);
+                let mut own = Vec::with_capacity(ways.len() + 1);
+                for (sum, quantiles) in sums.iter_mut().zip(rows) {
+                    let scored =
+                        ScoredForecast { past: &one.y[..*cut], actual: &one.y[*cut..*cut + horizon], quantiles };
+                    sum.add(one.season(), *position, &scored)?;
+                    let mut tally = Tally::default();
+                    tally.add(one.season(), *position, &scored)?;
+                    own.push(tally);
+                }
+                judged.push((*position, own));
+            }
+        }
+        let (first, cut) = items[0];
+        let known_to = crate::data::order::plus_days(series[first].date(cut), -1);
+        state.close(known_to, mix, &sums, judged);
+        state.last = window;
+        state.seconds.iter_mut().zip(&seconds).for_each(|(total, one)| *total += one);
+        state.fell_back.iter_mut().zip(&fell_back).for_each(|(total, one)| *total += one);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The last window's forecasts of a few series, made anew: the two that sold most, one in the middle, and those that
+    /// the chosen way knew least about.
+    fn drawings(
+        &self,
+        forecasters: &Forecasters<'_>,
+        series: &[Series],
+        report: &Report,
+        last: usize,
+    ) -> Result<Vec<Drawn>, BacktestError> {
+        let horizon = self.settings.horizon;
+        let ranking = report.ranking();
+        let named = |row: &str| row.parse::<Way>().ok().map(Served::one);
+        let band = match &report.choice {
+            Some(choice) => choice.served.clone(),
+            None => ranking
+                .iter()
+                .find_map(|row| named(&report.rows[*row].name))
+                .unwrap_or(Served::one(self.settings.ways[0])),
+        };
+        // Beside the model its best rival, beside a rival the model.
+        let of_model = |served: &Served| matches!(served.members(), [Way::Model | Way::Personal]);
+        let line = ranking
+            .iter()
+            .filter_map(|row| named(&report.rows[*row].name))
+            .find(|served| *served != band && of_model(served) != of_model(&band))
+            .or_else(|| ranking.iter().filter_map(|row| named(&report.rows[*row].name)).find(|served| *served != band));
+        let mut items = self.items(series, last);
+        let sold = |(position, cut): &Item| {
+            let actual = &series[*position].y[*cut..*cut + horizon];
+            actual.iter().filter(|y| y.is_finite()).map(|y| f64::from(y.abs())).sum::<f64>()
+        };
+        items.retain(|item| sold(item) > 0.0);
+        items.sort_by(|a, b| sold(b).total_cmp(&sold(a)));
+        let mut picked: Vec<(Item, &str)> = Vec::new();
+        let wanted = self.settings.drawings.min(items.len());
+        let worst = |item: &Item| {
+            let id = &series[item.0].id;
+            let row = report.rows.iter().position(|row| report.choice.as_ref().is_some_and(|c| c.row == row.name));
+            let found = report.series.iter().find(|s| s.unique_id == *id)?;
+            Some((*found.scores.get(row.unwrap_or(ranking[0]))?)?.wql)
+        };
+        // Where little was sold, a large relative error says little: the worst of the better-selling half.
+        let upper = &items[..items.len().div_ceil(2)];
+        let least_known = upper.iter().max_by(|a, b| worst(a).unwrap_or(0.0).total_cmp(&worst(b).unwrap_or(0.0)));
+        let candidates = [
+            (items.first(), "sold most in the last window"),
+            (least_known, "of the better-selling half, the one with the largest relative error"),
+            (items.get(items.len() / 2), "in the middle by sales"),
+            (items.get(1), "sold second most in the last window"),
+            (items.get(items.len() / 4), "a quarter from the top by sales"),
+            (items.get(3 * items.len() / 4), "a quarter from the bottom by sales"),
+        ];
+        for (item, why) in candidates {
+            let Some(item) = item else { continue };
+            if picked.len() < wanted && picked.iter().all(|(known, _)| known != item) {
+                picked.push((*item, why));
+            }
+        }
+        let cuts: Vec<(&Series, usize)> =
+            picked.iter().map(|((position, cut), _)| (&series[*position], *cut)).collect();
+        let bands = forecasters.serve(&band, &cuts, horizon)?;
+        let lines = line.as_ref().map(|line| forecasters.serve(line, &cuts, horizon)).transpose()?;
+        let mut drawn = Vec::with_capacity(picked.len());
+        for (number, ((_, why), (one, cut))) in picked.iter().zip(&cuts).enumerate() {
+            let from = cut.saturating_sub(PAST_DRAWN);
+            let actual = one.y[*cut..cut + horizon].to_vec();
+            let wql = |quantiles: &[[f32; LEVELS_LEN]]| {
+                let mut tally = Tally::default();
+                let scored = ScoredForecast { past: &one.y[..*cut], actual: &actual, quantiles };
+                tally.add(one.season(), number, &scored).ok()?;
+                tally.scores().map(|scores| scores.wql)
+            };
+            let other = lines.as_ref().map(|lines| &lines[number][..]);
+            drawn.push(Drawn {
+                unique_id: one.id.clone(),
+                title: one.text.split(". ").next().unwrap_or_default().chars().take(80).collect(),
+                why: (*why).to_owned(),
+                start: one.date(from),
+                past: one.y[from..*cut].to_vec(),
+                wql: [wql(&bands[number]), other.and_then(wql)],
+                line: line
+                    .as_ref()
+                    .zip(other)
+                    .map(|(line, quantiles)| (line.to_string(), quantiles.iter().map(|q| q[MEDIAN]).collect())),
+                band: (band.to_string(), bands[number].clone()),
+                actual,
+            });
+        }
+        Ok(drawn)
+    }
+}
+
+/// What is kept from window to window.
+struct State {
+    windows: Vec<WindowReport>,
+    /// Scores of each window by row; some hundred bytes a window.
+    scores: Vec<Vec<Option<Scores>>>,
+    /// By series and row.
+    series: Vec<Vec<Tally>>,
+    judged: Vec<usize>,
+    /// Number of the last window that was done.
+    last: usize,
+    seconds: Vec<f64>,
+    fell_back: Vec<usize>,
+}
+
+impl State {
+    fn new(rows: usize, series: usize) -> Self {
+        Self {
+            windows: Vec::new(),
+            scores: Vec::new(),
+            series: vec![vec![Tally::default(); rows]; series],
+            judged: vec![0; series],
+            last: 0,
+            seconds: vec![0.0; rows],
+            fell_back: vec![0; rows],
+        }
+    }
+
+    /// The three best ways so far; before the first window, all of them.
+    fn mix(&self, ways: &[Way]) -> Served {
+        let mean = mean_of(&self.scores, ways.len());
+        let mut ranked: Vec<(f64, Way)> =
+            mean.iter().zip(ways).map(|(scores, way)| (scores.map_or(f64::INFINITY, |s| s.wql), *way)).collect();
+        if !self.scores.is_empty() {
+            ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+            ranked.truncate(MIXED);
+        }
+        let members = ranked.into_iter().map(|(_, way)| way).collect();
+        Served::mix(members).unwrap_or(Served::one(Way::Model))
+    }
+
+    fn close(&mut self, known_to: jiff::civil::Date, mix: Served, sums: &[Tally], judged: Vec<(usize, Vec<Tally>)>) {
+        let scores: Vec<Option<Scores>> = sums.iter().map(Tally::scores).collect();
+        let wql = scores.iter().map(|scores| scores.map(|scores| scores.wql)).collect();
+        self.windows.push(WindowReport { known_to, series: judged.len(), wql, mix });
+        self.scores.push(scores);
+        for (position, own) in judged {
+            self.judged[position] += 1;
+            for (total, one) in self.series[position].iter_mut().zip(&own) {
+                total.merge(one);
+            }
+        }
+    }
+
+    fn report(&self, settings: &Settings, series: &[Series], personal_steps: Option<usize>) -> Report {
+        let names: Vec<String> =
+            settings.ways.iter().map(|way| way.name().to_owned()).chain([MIX.to_owned()]).collect();
+        let count = self.windows.len();
+        let all = mean_of(&self.scores, names.len());
+        let earlier = mean_of(&self.scores[..count - 1], names.len());
+        let last = &self.scores[count - 1];
+        let forecasts: usize = self.windows.iter().map(|window| window.series).sum();
+        let rows = names
+            .iter()
+            .enumerate()
+            .map(|(row, name)| RowReport {
+                name: name.clone(),
+                all: all[row],
+                earlier: earlier[row],
+                last: last[row],
+                fell_back: self.fell_back[row] as f64 / forecasts.max(1) as f64,
+                seconds: self.seconds[row],
+            })
+            .collect();
+        let judged = series.iter().zip(&self.series).zip(&self.judged).filter(|(_, windows)| **windows > 0);
+        let found = judged.map(|((one, tallies), windows)| {
+            let scores: Vec<Option<Scores>> = tallies.iter().map(Tally::scores).collect();
+            let best = smallest(&scores).map(|(row, _)| names[row].clone());
+            SeriesReport { unique_id: one.id.clone(), windows: *windows, volume: tallies[0].volume(), scores, best }
+        });
+        let found: Vec<SeriesReport> = found.collect();
+        Report {
+            model: settings.model.clone(),
+            model_may_know_windows: settings.model_may_know_windows,
+            horizon: settings.horizon,
+            step_days: series.first().map_or(1, |series| series.frequency.days()),
+            windows_wanted: settings.windows,
+            stopped: false,
+            choice: self.choice(&names, &earlier, settings),
+            windows: self.windows.clone(),
+            rows,
+            series_left_out: series.len() - found.len(),
+            series: found,
+            personal_steps,
+            drawn: Vec::new(),
+        }
+    }
+
+    /// The best on the windows before the last, told by the last.
+    fn choice(&self, names: &[String], earlier: &[Option<Scores>], settings: &Settings) -> Option<Choice> {
+        let (row, earlier_wql) = smallest(earlier)?;
+        let (last, window) = (self.scores.last()?, self.windows.last()?);
+        let served = settings.ways.get(row).map_or(window.mix.clone(), |way| Served::one(*way));
+        let last_wql = last[row].map(|scores| scores.wql);
+        let better = |own: f64| last.iter().flatten().filter(|scores| scores.wql < own).count();
+        Some(Choice {
+            row: names[row].clone(),
+            served,
+            earlier_wql,
+            last_wql,
+            last_place: last_wql.map(|own| 1 + better(own)),
+            last_best: smallest(last).map(|(best, _)| names[best].clone()),
+        })
+    }
+}
+
+/// Mean over windows by row; `None` where no window has a score.
+fn mean_of(windows: &[Vec<Option<Scores>>], rows: usize) -> Vec<Option<Scores>> {
+    (0..rows).map(|row| Scores::mean(&windows.iter().filter_map(|scores| scores[row]).collect::<Vec<_>>())).collect()
+}
+
+/// Position and WQL of the smallest WQL.
+fn smallest(scores: &[Option<Scores>]) -> Option<(usize, f64)> {
+    let scored = scores.iter().enumerate().filter_map(|(row, scores)| Some((row, (*scores)?.wql)));
+    scored.min_by(|a, b| a.1.total_cmp(&b.1))
+}

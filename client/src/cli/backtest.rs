@@ -1,0 +1,193 @@
+//! `forecastle backtest`.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use clap::Args;
+use forecastle_proto::model::ModelSnapshot;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{DeviceArguments, Format, Outcome, print_json, runtime, train::base_model};
+use crate::{
+    backtest::{self, Progress, Report, Settings},
+    data::{prepare, store::DataStore},
+    durable::{self, Access},
+    federation::home::Home,
+    forecast::Way,
+    model::Model,
+};
+
+/// See what each way to forecast would have done on this merchant's own past.
+///
+/// Rolls an origin forward, forecasts from it with the model and with simple methods, on exactly the same windows, and judges
+/// by what came. The way with the smallest error (WQL) on the windows before the last is chosen and told by what it did on
+/// the last. Everything stays on this machine. Ctrl-C stops and reports the windows that are done.
+///
+/// Methods: model (the published one as it is), model-personal (fine-tuned and calibrated on this merchant's series up to
+/// the first window), naive, seasonal-naive, same-weekday, croston, sba, tsb, theta, auto-ets, auto-arima, regression. A
+/// row `mix` averages the three that were best so far.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  forecastle backtest --out backtest.html
+  forecastle backtest --windows 8 --series 200 --serve
+  forecastle backtest --methods model,same-weekday,theta --format json")]
+pub(super) struct Arguments {
+    /// Windows, the last one ending with the data.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    windows: usize,
+    /// Steps to forecast in each (default: as far as the model reaches).
+    #[arg(long, value_name = "STEPS")]
+    horizon: Option<usize>,
+    /// Steps from one window to the next (default: the horizon, so that windows do not overlap).
+    #[arg(long, value_name = "STEPS")]
+    stride: Option<usize>,
+    /// Methods to compare (default: all).
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    methods: Vec<Way>,
+    /// Only so many series: those that sold most before the first window.
+    #[arg(long, value_name = "N")]
+    series: Option<usize>,
+    /// Model file (default: the federation's latest, or the warm start before the first download).
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// File to write: .html to read and print, .json with every series. May be given twice.
+    #[arg(long, value_name = "FILE")]
+    out: Vec<PathBuf>,
+    /// Let `forecastle forecast` take what is chosen from now on.
+    #[arg(long)]
+    serve: bool,
+    #[command(flatten)]
+    device: DeviceArguments,
+}
+
+pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome {
+    for path in &arguments.out {
+        kind_of(path)?;
+    }
+    arguments.device.choose()?;
+    let store = DataStore::open(&home.data())?;
+    let (name, may_know, model) = match &arguments.model {
+        Some(path) => (path.display().to_string(), true, read_model(path)?),
+        None => match base_model(&home)? {
+            (0, model) => ("the warm start, no federation".to_owned(), false, model),
+            (version, model) => (format!("version {version} of the federation"), true, model),
+        },
+    };
+    let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
+    let (choice, frequency) = (home.series_choice()?, model.config().frequency);
+    let prepared = prepare::local_series(&(&store).into(), choice, frequency, period, 0)?;
+    // A long run must not keep other commands waiting for the state folder.
+    let state = home.path().to_owned();
+    drop((store, home));
+    let horizon = arguments.horizon.unwrap_or(model.shape().horizon);
+    let mut ways = arguments.methods.clone();
+    if ways.is_empty() {
+        ways.extend(Way::all());
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    ways.retain(|way| seen.insert(*way));
+    let settings = Settings {
+        model: name,
+        model_may_know_windows: may_know,
+        windows: arguments.windows,
+        horizon,
+        stride: arguments.stride.unwrap_or(horizon),
+        ways,
+        series_max: arguments.series,
+        drawings: 5,
+    };
+    let report = watched(&model, &prepared.series, &settings)?;
+    let mut served = None;
+    if arguments.serve && !report.stopped {
+        let choice =
+            report.choice.as_ref().ok_or("nothing was chosen, so nothing is served: ask for two or more windows")?;
+        choice.served.write(&state)?;
+        served = Some(choice.served.clone());
+    }
+    for path in &arguments.out {
+        let bytes = match kind_of(path)? {
+            Kind::Html => backtest::render(&report, "Which forecast is best for this shop?", &command())?.into_bytes(),
+            Kind::Json => serde_json::to_vec_pretty(&report)?,
+        };
+        durable::write(path, &bytes, Access::Secret)?;
+    }
+    match format {
+        Format::Json => print_json(&report)?,
+        Format::Text => {
+            say!("{report}");
+            if let Some(served) = served {
+                say!("`forecastle forecast` takes {served} from now on.");
+            }
+            for path in &arguments.out {
+                say!("written to {}", path.display());
+            }
+        }
+    }
+    if report.stopped {
+        let (done, wanted) = (report.windows.len(), report.windows_wanted);
+        return Err(format!("stopped: {done} of {wanted} windows are in the report, and nothing was changed").into());
+    }
+    Ok(())
+}
+
+/// The run with a progress bar, stopped by Ctrl-C at the next method; a second Ctrl-C ends the program.
+fn watched(
+    model: &Model,
+    series: &[crate::data::series::Series],
+    settings: &Settings,
+) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = runtime()?;
+    let heard = Arc::clone(&stop);
+    runtime.spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if heard.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            eprintln!("stopping; the windows that are done will be reported (Ctrl-C again to end at once)");
+        }
+    });
+    let bar = ProgressBar::new(settings.windows as u64 * 1_000).with_style(
+        ProgressStyle::with_template("{bar:40} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let result = backtest::run(model, series, settings, &mut |Progress { window, series, of }| {
+        bar.set_position((window * 1_000 + 1_000 * series / of.max(1)) as u64);
+        bar.set_message(format!("window {} of {}, series {series} of {of}", window + 1, settings.windows));
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bar.finish_and_clear();
+    runtime.shutdown_background();
+    Ok(result?)
+}
+
+fn read_model(path: &Path) -> Result<Model, Box<dyn std::error::Error + Send + Sync>> {
+    let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let snapshot = ModelSnapshot::from_bytes(&durable::read(path)?).map_err(|e| named(&e))?;
+    Ok(Model::from_snapshot(&snapshot).map_err(|e| named(&e))?)
+}
+
+enum Kind {
+    Html,
+    Json,
+}
+
+fn kind_of(path: &Path) -> Result<Kind, String> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("html" | "htm") => Ok(Kind::Html),
+        Some("json") => Ok(Kind::Json),
+        _ => Err(format!("--out {}: the name must end in .html or .json", path.display())),
+    }
+}
+
+/// The command as it was typed, for the report.
+fn command() -> String {
+    let quoted = |word: String| if word.contains(char::is_whitespace) { format!("'{word}'") } else { word };
+    let words = std::env::args().skip(1).map(quoted);
+    std::iter::once("forecastle".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
