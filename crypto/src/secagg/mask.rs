@@ -7,8 +7,8 @@
 //! The invariant: adding a mask and subtracting the same mask leaves residues modulo 2^b unchanged. Accumulators are
 //! full 64-bit words that wrap; whoever hands them on reduces them. Expansion and addition are fused over tiles that
 //! stay in the first-level cache, so no mask ever exists as a whole, and long vectors are split over threads. A tile is
-//! filled with counters and encrypted where it lies: a third faster than a stream cipher's interface, which clears a
-//! buffer and adds the keystream to it.
+//! encrypted from counters that all its masks share: faster than a stream cipher's interface, which counts for each, clears
+//! a buffer and adds the keystream to it.
 
 use std::num::NonZeroUsize;
 use std::thread;
@@ -87,6 +87,7 @@ word!(u64, 8);
 
 fn apply_words<W: Word<BYTES>, const BYTES: usize>(sum: &mut [u64], start: usize, masks: &[Mask]) {
     let ciphers: Vec<_> = masks.iter().map(|mask| (Aes256::new((&*mask.key).into()), mask.sign)).collect();
+    let mut counters = vec![Block::default(); TILE * BYTES / BLOCK];
     let mut keystream = Zeroizing::new(vec![0u8; TILE * BYTES]);
     let mut tile = vec![W::default(); TILE];
     // Parts begin at a multiple of the tile, which is one of whole blocks.
@@ -94,14 +95,14 @@ fn apply_words<W: Word<BYTES>, const BYTES: usize>(sum: &mut [u64], start: usize
     for (part, first) in sum.chunks_mut(TILE).zip((first_block..).step_by(TILE * BYTES / BLOCK)) {
         let tile = &mut tile[..part.len()];
         tile.fill(W::default());
-        let whole_blocks = (part.len() * BYTES).next_multiple_of(BLOCK);
-        let keystream = &mut keystream[..whole_blocks];
+        let counters = &mut counters[..(part.len() * BYTES).div_ceil(BLOCK)];
+        for (block, counter) in counters.iter_mut().zip(first..) {
+            *block = u128::from(counter).to_be_bytes().into();
+        }
+        let keystream = &mut keystream[..counters.len() * BLOCK];
         for (cipher, sign) in &ciphers {
             let (blocks, _) = Block::slice_as_chunks_mut(keystream);
-            for (block, counter) in blocks.iter_mut().zip(first..) {
-                *block = u128::from(counter).to_be_bytes().into();
-            }
-            cipher.encrypt_blocks(blocks);
+            cipher.encrypt_blocks_b2b(counters, blocks).expect("invariant: as many blocks as counters");
             let (words, _) = keystream.as_chunks::<BYTES>();
             let pairs = tile.iter_mut().zip(words);
             match sign {
