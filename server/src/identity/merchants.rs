@@ -121,9 +121,8 @@ pub(crate) fn admit(shared: &Shared, mut request: Request<()>) -> Result<Request
             "this call needs the certificate that joining the federation gave you: join with an invitation first",
         ));
     }
-    let call = shared.admission.admit(peer, Instant::now()).map_err(|refused| {
+    let call = shared.admission.admit(peer, Instant::now()).inspect_err(|refused| {
         shared.peer_turned_away(peer, &refused.to_string());
-        refused
     })?;
     request.extensions_mut().insert(call);
     Ok(request)

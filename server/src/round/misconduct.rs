@@ -47,16 +47,23 @@ impl Concern {
 
 /// Of whom the operator has heard in the running round, or since the last one.
 #[derive(Default)]
-pub(crate) struct Told(Mutex<(Option<u64>, BTreeSet<(MerchantId, Concern)>)>);
+pub(crate) struct Told(Mutex<Of>);
+
+/// The round, and who was named for what in it.
+#[derive(Default)]
+struct Of {
+    round: Option<u64>,
+    named: BTreeSet<(MerchantId, Concern)>,
+}
 
 impl Told {
     /// Whether this is news in `round`.
     fn is_news(&self, round: Option<u64>, merchant: &MerchantId, concern: Concern) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.0 != round {
-            *told = (round, BTreeSet::new());
+        if told.round != round {
+            *told = Of { round, named: BTreeSet::new() };
         }
-        told.1.insert((merchant.clone(), concern))
+        told.named.insert((merchant.clone(), concern))
     }
 }
 

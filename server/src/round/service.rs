@@ -321,8 +321,7 @@ pub(crate) fn answers<T: 'static>(
     items: impl IntoIterator<Item = Result<T, Status>, IntoIter: Send + 'static>,
 ) -> Answers<T> {
     let open = caller.call;
-    Box::pin(tokio_stream::iter(items.into_iter().map(move |item| {
+    Box::pin(tokio_stream::iter(items.into_iter().inspect(move |_| {
         let _ = &open;
-        item
     })))
 }
