@@ -11,7 +11,7 @@ use crate::{
         personal::{Personal, PersonalError},
         served::{Forecasters, Served, Way, mean},
     },
-    model::{BatchError, Model},
+    model::{ForwardError, Model},
     train::{LocalTraining, merchant::past_min},
 };
 
@@ -79,7 +79,7 @@ pub enum BacktestError {
     Personal(#[from] PersonalError),
     /// The model.
     #[error(transparent)]
-    Batch(#[from] BatchError),
+    Forward(#[from] ForwardError),
     /// A forecast that cannot be scored.
     #[error(transparent)]
     Score(#[from] ScoreError),

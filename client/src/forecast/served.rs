@@ -29,7 +29,7 @@ use crate::{
         window::{StaticInputs, Window},
     },
     durable::{self, Access, DiskError},
-    model::BatchError,
+    model::ForwardError,
 };
 
 /// File of the choice, in the state folder.
@@ -175,8 +175,8 @@ impl Forecasters<'_> {
     /// Forecasts `horizon` steps (at most the model's) after each cut. Baselines use every core.
     ///
     /// # Errors
-    /// [`BatchError`] where a window does not fit the model.
-    pub fn answers(&self, way: Way, items: &[(&Series, usize)], horizon: usize) -> Result<Vec<Answer>, BatchError> {
+    /// [`ForwardError`] where a window does not fit the model, or the device fails.
+    pub fn answers(&self, way: Way, items: &[(&Series, usize)], horizon: usize) -> Result<Vec<Answer>, ForwardError> {
         let of_model = |forecasts: Vec<super::Forecast>| {
             let answer = |mut forecast: super::Forecast| {
                 forecast.truncate(horizon);
@@ -212,7 +212,7 @@ impl Forecasters<'_> {
         served: &Served,
         items: &[(&Series, usize)],
         horizon: usize,
-    ) -> Result<Vec<Vec<[f32; LEVELS_LEN]>>, BatchError> {
+    ) -> Result<Vec<Vec<[f32; LEVELS_LEN]>>, ForwardError> {
         let members =
             served.members().iter().map(|way| self.answers(*way, items, horizon)).collect::<Result<Vec<_>, _>>()?;
         Ok((0..items.len())
