@@ -231,7 +231,14 @@ impl Merchant {
         if let Some((gate, from)) = gate {
             step = Box::new(Gated { step, gate, from, calls: 0 });
         }
-        let options = TrainOptions { once, patience: Duration::from_secs(30) };
+        self.train_by(step, TrainOptions { once, patience: Duration::from_secs(30) }, vanish)
+    }
+
+    /// Trains by a step of the test's own, vanishing where told.
+    ///
+    /// # Panics
+    /// Where the state folder is not ready.
+    pub fn train_by(&self, step: Box<dyn LocalStep>, options: TrainOptions, vanish: Vanish) -> Training {
         let mut participant = Participant::open(self.home(), step, options).expect("a state folder that is ready");
         let (sender, events): (UnboundedSender<RoundEvent>, _) = unbounded_channel();
         let task = tokio::spawn(async move {

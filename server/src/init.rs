@@ -16,7 +16,10 @@ use forecastle_crypto::{
     ledger::entry::Founded,
     quantize::GridError,
 };
-use forecastle_proto::model::{ModelFileError, ModelSnapshot};
+use forecastle_proto::{
+    limits::FEDERATION_NAME_MAX,
+    model::{ModelFileError, ModelSnapshot},
+};
 use serde::Serialize;
 
 use crate::{
@@ -30,9 +33,6 @@ use crate::{
     },
     store::{self, StoreError, files},
 };
-
-/// The longest name of a federation.
-const NAME_LENGTH_MAX: usize = 64;
 
 /// What a federation is founded with.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ pub enum InitError {
     )]
     Exists(PathBuf),
     /// A bad name.
-    #[error("`{0}` is no federation name: 1 to {NAME_LENGTH_MAX} letters, digits, `-`, `_`, `.` or `/`")]
+    #[error("`{0}` is no federation name: 1 to {FEDERATION_NAME_MAX} letters, digits, `-`, `_`, `.` or `/`")]
     Name(String),
     /// The plan.
     #[error(transparent)]
@@ -185,7 +185,7 @@ impl<'a> Checked<'a> {
     fn new(options: &'a InitOptions) -> Result<Self, InitError> {
         let name = &options.federation;
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
-        if name.is_empty() || name.len() > NAME_LENGTH_MAX || !name.bytes().all(allowed) {
+        if name.is_empty() || name.len() > FEDERATION_NAME_MAX || !name.bytes().all(allowed) {
             return Err(InitError::Name(name.clone()));
         }
         let settings = Settings {

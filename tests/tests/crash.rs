@@ -72,9 +72,12 @@ async fn a_server_killed_in_mid_round_loses_no_model_and_forgets_no_charge() {
     assert!(epsilon(3) > epsilon(2));
 }
 
+/// Whether an event is the one that is waited for.
+type Awaited = Box<dyn Fn(&ServerEvent) -> bool>;
+
 /// Where the server is killed: as soon as it says so.
-fn boundaries() -> Vec<(&'static str, Box<dyn Fn(&ServerEvent) -> bool>)> {
-    fn waiting(phase: PhaseName, missing: std::ops::RangeInclusive<usize>) -> Box<dyn Fn(&ServerEvent) -> bool> {
+fn boundaries() -> Vec<(&'static str, Awaited)> {
+    fn waiting(phase: PhaseName, missing: std::ops::RangeInclusive<usize>) -> Awaited {
         Box::new(
             move |event| matches!(event, ServerEvent::PhaseWaiting { phase: p, missing: m, .. } if *p == phase && missing.contains(&m.len())),
         )

@@ -114,7 +114,7 @@ pub fn render(report: &Report, title: &str, command: &str) -> Result<String, Pag
         })
         .filter(|(_, won)| *won > 0)
         .collect();
-    wins.sort_by(|a, b| b.1.cmp(&a.1));
+    wins.sort_by_key(|(_, won)| std::cmp::Reverse(*won));
     let day =
         |date: Option<jiff::civil::Date>| date.map_or("–".to_owned(), |date| date.strftime("%-d %B %Y").to_string());
     let first = report.windows.first().map(|window| crate::data::order::plus_days(window.known_to, 1));

@@ -125,7 +125,7 @@ pub fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("forecastle: {error}");
+            eprintln!("forecastle: {}", unsteered(&error.to_string()));
             ExitCode::FAILURE
         }
     }
@@ -172,10 +172,24 @@ fn print_json(value: &impl serde::Serialize) -> Outcome {
 /// What [`say!`] does.
 fn write_line(line: std::fmt::Arguments<'_>) {
     use std::io::{ErrorKind, Write};
-    match writeln!(std::io::stdout(), "{line}") {
+    match writeln!(std::io::stdout(), "{}", unsteered(&line.to_string())) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             let _ = writeln!(std::io::stderr(), "cannot write to standard output: {error}");
         }
         _ => {}
+    }
+}
+
+/// A text that ends its lines and does nothing else to a terminal: names and reasons come from a server, from files, from
+/// other people, and none of them clears the screen.
+fn unsteered(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn texts_keep_their_lines_and_steer_no_terminal() {
+        assert_eq!(super::unsteered("plan `\u{1b}[2Jfine`\r\n\tε ≤ 8\n"), "plan ` [2Jfine` \n\tε ≤ 8\n");
     }
 }

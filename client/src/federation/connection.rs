@@ -3,18 +3,22 @@
 //! The server's certificate must chain to the CA that came with the invitation; this merchant shows the
 //! certificate it was given when joining. Nothing else is trusted: not the system's certificate store, and not
 //! the server's word, which [`super::log_copy`] verifies.
+//!
+//! Nor is the server trusted to come to an end. A deadline in a request is the server's to keep, and the transport's own
+//! ends with the answer's first byte; [`whole`] and [`Parts`] hold it to its last one. What the server
+//! says in words is cut short and shown as plain text ([`plain`]).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forecastle_proto::{
     enrolment::enrolment_client::EnrolmentClient,
     ledger::ledger_client::LedgerClient,
-    limits::{CALL_TIMEOUT_MS, MESSAGE_BYTES_MAX, RETRY_AFTER, STREAM_TIMEOUT_MS},
+    limits::{CALL_TIMEOUT_MS, MESSAGE_BYTES_MAX, RETRY_AFTER, SILENCE_MS_MAX, STREAM_TIMEOUT_MS, WORDS_MAX},
     model_service::models_client::ModelsClient,
     round::rounds_client::RoundsClient,
 };
 use tonic::{
-    Code, Request, Status,
+    Code, Request, Status, Streaming,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
@@ -163,12 +167,17 @@ impl Connection {
 
     /// Turns a failed call into words.
     pub fn explain(&self, status: Status) -> CallError {
-        let why = deepest(&status);
+        let why = plain(&deepest(&status));
         let server = self.server.clone();
         let trust = |why: &str| CallError::Trust { server: server.clone(), why: why.to_owned() };
         if why.contains("UnknownIssuer") || why.contains("BadSignature") {
             return trust(
                 "its certificate was not issued by the federation that invited this merchant; ask the operator for a new invitation, and do not go on if the answer surprises",
+            );
+        }
+        if why.contains("extended key usage") || why.contains("InvalidPurpose") {
+            return trust(
+                "its certificate is not one of a server: somebody else answers in its place; tell the operator, and do not go on",
             );
         }
         if why.contains("NotValidForName") || why.contains("not valid for name") {
@@ -201,14 +210,14 @@ impl Connection {
         };
         match status.code() {
             Code::ResourceExhausted if let Some(wait) = retry_after(&status) => {
-                CallError::Busy { why: status.message().to_owned(), wait }
+                CallError::Busy { why: plain(status.message()), wait }
             }
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Aborted => {
                 CallError::Unreachable { server, why }
             }
-            Code::NotFound | Code::FailedPrecondition => CallError::Gone(status.message().to_owned()),
-            Code::OutOfRange | Code::DataLoss => CallError::Answer(status.message().to_owned()),
-            _ => CallError::Refused(status.message().to_owned()),
+            Code::NotFound | Code::FailedPrecondition => CallError::Gone(plain(status.message())),
+            Code::OutOfRange | Code::DataLoss => CallError::Answer(plain(status.message())),
+            _ => CallError::Refused(plain(status.message())),
         }
     }
 }
@@ -233,6 +242,62 @@ pub fn stream<T>(message: T) -> Request<T> {
     request
 }
 
+/// Waits for the whole answer to a call that is not held open on purpose.
+///
+/// # Errors
+/// The call's own status, or [`Code::DeadlineExceeded`] where the answer has no end within [`SILENCE_MS_MAX`].
+pub async fn prompt<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    whole(Duration::from_millis(SILENCE_MS_MAX), answer).await
+}
+
+/// Waits for the whole answer to a call, its last byte included.
+///
+/// # Errors
+/// The call's own status, or [`Code::DeadlineExceeded`] where the answer has no end within `limit`.
+pub async fn whole<T>(limit: Duration, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let late = || Status::deadline_exceeded(format!("no whole answer within {limit:?}"));
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// The parts of a long answer, as they come.
+pub struct Parts<T> {
+    stream: Streaming<T>,
+    until: Instant,
+}
+
+impl<T> Parts<T> {
+    /// The parts that follow from now on.
+    pub fn of(stream: Streaming<T>) -> Self {
+        Self { stream, until: Instant::now() + Duration::from_millis(STREAM_TIMEOUT_MS) }
+    }
+
+    /// The next part; `None` at the end.
+    ///
+    /// # Errors
+    /// The stream's own status, or [`Code::DeadlineExceeded`] where it falls silent or trickles on for longer than
+    /// [`STREAM_TIMEOUT_MS`] altogether.
+    pub async fn next(&mut self) -> Result<Option<T>, Status> {
+        if Instant::now() > self.until {
+            return Err(Status::deadline_exceeded("the answer takes longer than any answer may"));
+        }
+        prompt(self.stream.message()).await
+    }
+}
+
+/// Words of the server as they may be shown to a person: one line of at most [`WORDS_MAX`] characters, without any that
+/// steer a terminal or turn the direction of writing.
+pub fn plain(words: &str) -> String {
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown: String = words.chars().take(WORDS_MAX + 1).map(|c| if steers(c) { ' ' } else { c }).collect();
+    if let Some((end, _)) = shown.char_indices().nth(WORDS_MAX) {
+        shown.truncate(end);
+        shown.push('…');
+    }
+    shown
+}
+
 /// The lowest cause of an error: "transport error" helps nobody.
 fn deepest(error: &dyn std::error::Error) -> String {
     let mut lowest = error;
@@ -240,4 +305,27 @@ fn deepest(error: &dyn std::error::Error) -> String {
         lowest = cause;
     }
     lowest.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_server_are_one_short_line_of_plain_text() {
+        assert_eq!(plain("the round was abandoned (too few): ε = 1"), "the round was abandoned (too few): ε = 1");
+        assert_eq!(plain("a\u{1b}[2J\r\nb\u{9b}c\u{202e}d"), "a [2J  b c d");
+        let long = plain(&"ä".repeat(5_000));
+        assert_eq!(long.chars().count(), WORDS_MAX + 1);
+        assert!(long.ends_with("ä…"));
+        assert_eq!(plain(&"b".repeat(WORDS_MAX)), "b".repeat(WORDS_MAX));
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_given_up() {
+        let never = whole(Duration::from_millis(3), std::future::pending::<Result<(), Status>>()).await.unwrap_err();
+        assert_eq!((never.code(), never.message()), (Code::DeadlineExceeded, "no whole answer within 3ms"));
+        let refused = prompt(async { Err::<(), _>(Status::not_found("gone")) }).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound);
+    }
 }

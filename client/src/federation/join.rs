@@ -14,12 +14,12 @@ use forecastle_crypto::{
 use forecastle_proto::{
     enrolment::{JoinRequest, PreviewRequest},
     invitation::{Invitation, InvitationError},
-    limits::CLOCK_SKEW_MS_MAX,
+    limits::{CLOCK_SKEW_MS_MAX, FEDERATION_NAME_MAX},
 };
 
 use super::{
     budget::{BudgetError, BudgetFolder},
-    connection::{CallError, Connection, call},
+    connection::{CallError, Connection, call, plain, prompt},
     home::{Home, HomeError, Membership},
 };
 use crate::{
@@ -131,16 +131,26 @@ async fn look(invitation: &Invitation, now_ms: u64) -> Result<(Preview, Connecti
     let ca_pem = pem("CERTIFICATE", &invitation.ca_der()?);
     let connection = Connection::to_join(&invitation.server, &invitation.server_name, &ca_pem)?;
     let token = invitation.token_bytes()?.to_vec();
-    let asked = connection.enrolment().preview(call(PreviewRequest { token })).await;
+    let asked = prompt(connection.enrolment().preview(call(PreviewRequest { token }))).await;
     let answer = asked.map_err(|s| connection.explain(s))?.into_inner();
     let skew = now_ms.abs_diff(answer.server_time_ms);
     if skew > CLOCK_SKEW_MS_MAX {
         let direction = if now_ms < answer.server_time_ms { "behind" } else { "ahead of" };
         return Err(JoinError::Clock { seconds: skew / 1000, direction });
     }
+    if !is_name(&answer.federation) {
+        let shown = plain(&answer.federation);
+        return Err(CallError::Answer(format!("`{shown}` is no name of a federation")).into());
+    }
     let plan = PrivacyPlan::parse(&answer.plan)?;
     let server_key = server_key(answer.server_key)?;
     Ok((Preview { federation: answer.federation, server_key, plan, plan_bytes: answer.plan }, connection))
+}
+
+/// Whether a federation may be called so. The name is shown to people and signed in checkpoints.
+fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
+    (1..=FEDERATION_NAME_MAX).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 fn server_key(bytes: Vec<u8>) -> Result<VerifyingKey, CallError> {
@@ -205,18 +215,15 @@ pub async fn join(
     signed.extend_from_slice(merchant.as_str().as_bytes());
     signed.push(0);
     signed.extend_from_slice(&request);
-    let answer = connection
-        .enrolment()
-        .join(call(JoinRequest {
-            token: token.to_vec(),
-            merchant: merchant.to_string(),
-            identity_key: identity.verifying_key().as_bytes().to_vec(),
-            certificate_request: request,
-            signature: identity.sign(JOIN_CONTEXT, &signed).as_bytes().to_vec(),
-        }))
-        .await
-        .map_err(|s| connection.explain(s))?
-        .into_inner();
+    let request = JoinRequest {
+        token: token.to_vec(),
+        merchant: merchant.to_string(),
+        identity_key: identity.verifying_key().as_bytes().to_vec(),
+        certificate_request: request,
+        signature: identity.sign(JOIN_CONTEXT, &signed).as_bytes().to_vec(),
+    };
+    let answer = prompt(connection.enrolment().join(call(request))).await;
+    let answer = answer.map_err(|s| connection.explain(s))?.into_inner();
     let same = answer.federation == preview.federation
         && answer.plan == preview.plan_bytes
         && server_key(answer.server_key)? == preview.server_key;

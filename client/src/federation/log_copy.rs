@@ -22,11 +22,11 @@ use forecastle_crypto::{
 };
 use forecastle_proto::{
     ledger::{EntriesRequest, InclusionRequest, InclusionResponse, LatestCheckpointRequest},
-    limits::{ENTRIES_PER_CALL_MAX, PROOF_DIGESTS_MAX},
+    limits::{ENTRIES_BYTES_MAX, ENTRIES_PER_CALL_MAX, PROOF_DIGESTS_MAX},
 };
 
 use super::{
-    connection::{CallError, Connection, call, stream},
+    connection::{CallError, Connection, Parts, call, prompt, stream},
     home::{Home, HomeError, Membership},
     log_view::{Reader, View},
 };
@@ -116,6 +116,8 @@ struct Fetched {
     leaves: Vec<Vec<u8>>,
     tree: MerkleTree,
     view: View,
+    /// Bytes of leaves that are still taken.
+    room: usize,
 }
 
 impl LogCopy {
@@ -124,7 +126,9 @@ impl LogCopy {
     /// # Errors
     /// Where the files were altered.
     pub fn open(home: &Home, membership: &Membership) -> Result<Self, LogError> {
-        let reader = Reader { membership: membership.clone(), identity: home.identity()?.verifying_key() };
+        let (_, plan_sha256) = home.plan()?;
+        let identity = home.identity()?.verifying_key();
+        let reader = Reader { membership: membership.clone(), identity, plan_sha256 };
         Self::open_in(home.path().join("log"), reader)
     }
 
@@ -162,20 +166,19 @@ impl LogCopy {
     /// [`LogError`]; the leaves held are then as they were.
     pub async fn sync(&mut self, connection: &Connection) -> Result<u64, LogError> {
         let request = LatestCheckpointRequest { seen: self.newest_text() };
-        let answer = connection.ledger().latest_checkpoint(call(request)).await;
+        let answer = prompt(connection.ledger().latest_checkpoint(call(request))).await;
         let answer = answer.map_err(|s| connection.explain(s))?.into_inner();
         let checkpoint = self.follow(&answer.checkpoint, answer.consistency)?;
-        let mut fetched = Fetched { leaves: Vec::new(), tree: self.tree.clone(), view: self.view.clone() };
+        let mut fetched = self.nothing_fetched(ENTRIES_BYTES_MAX);
         while fetched.tree.size() < checkpoint.size {
             let from = fetched.tree.size();
             let to = checkpoint.size.min(from + ENTRIES_PER_CALL_MAX);
-            let mut chunks = connection
-                .ledger()
-                .entries(stream(EntriesRequest { from, to }))
-                .await
-                .map_err(|s| connection.explain(s))?
-                .into_inner();
-            while let Some(chunk) = chunks.message().await.map_err(|s| connection.explain(s))? {
+            let asked = prompt(connection.ledger().entries(stream(EntriesRequest { from, to }))).await;
+            let mut chunks = Parts::of(asked.map_err(|s| connection.explain(s))?.into_inner());
+            while let Some(chunk) = chunks.next().await.map_err(|s| connection.explain(s))? {
+                if chunk.leaves.is_empty() {
+                    return Err(CallError::Answer("a part of the log without an entry".into()).into());
+                }
                 for leaf in chunk.leaves {
                     if fetched.tree.size() >= to {
                         return Err(CallError::Answer("more entries than asked for".into()).into());
@@ -198,7 +201,7 @@ impl LogCopy {
     pub async fn prove(&mut self, connection: &Connection, charge: &SignedCharge) -> Result<(), LogError> {
         let leaf = leaf_hash(&Entry::Charge(charge.clone()).to_bytes());
         let request = InclusionRequest { leaf_hash: leaf.0.to_vec(), seen: self.newest_text() };
-        let answer = connection.ledger().inclusion(call(request)).await.map_err(|s| connection.explain(s))?;
+        let answer = prompt(connection.ledger().inclusion(call(request))).await.map_err(|s| connection.explain(s))?;
         self.check_inclusion(charge, &leaf, answer.into_inner())
     }
 
@@ -238,9 +241,17 @@ impl LogCopy {
         Ok(checkpoint)
     }
 
+    fn nothing_fetched(&self, room: usize) -> Fetched {
+        Fetched { leaves: Vec::new(), tree: self.tree.clone(), view: self.view.clone(), room }
+    }
+
     /// Takes one more leaf into what was fetched.
     fn take(&self, fetched: &mut Fetched, leaf: Vec<u8>) -> Result<(), LogError> {
         let index = fetched.tree.size();
+        let room = fetched.room.checked_sub(leaf.len());
+        fetched.room = room.ok_or_else(|| {
+            CallError::Answer(format!("more than {} MiB of entries at once", ENTRIES_BYTES_MAX >> 20))
+        })?;
         let entry = parse(index, &leaf)?;
         fetched.view.add(index, entry, &self.reader).map_err(|why| LogError::Entry { index, why })?;
         fetched.tree.append(&leaf);
@@ -297,17 +308,38 @@ impl LogCopy {
 
     /// Identity key of an enrolled, not revoked merchant.
     pub fn identity_of(&self, merchant: &MerchantId) -> Option<&VerifyingKey> {
-        self.view.directory.get(merchant)
+        self.view.directory.get(merchant).map(|enrolment| &enrolment.identity)
+    }
+
+    /// Whether `merchant` was enrolled, under the key it has now, when this merchant last spent anything. `None` where it
+    /// never did: then it knows nobody.
+    pub fn is_known(&self, merchant: &MerchantId) -> Option<bool> {
+        let (last, _) = self.view.own.last()?;
+        Some(self.view.directory.get(merchant).is_some_and(|enrolment| enrolment.index < *last))
     }
 
     /// The latest published model: version and digest.
     pub fn latest_model(&self) -> Option<(u64, Sha256Digest)> {
-        self.view.models.last().copied()
+        self.view.models.last().map(|model| (model.version, model.sha256))
     }
 
     /// Digest of a published version.
     pub fn model_digest(&self, version: u64) -> Option<Sha256Digest> {
-        self.view.models.iter().find(|(v, _)| *v == version).map(|(_, d)| *d)
+        self.view.models.iter().find(|model| model.version == version).map(|model| model.sha256)
+    }
+
+    /// The version of the model that the round `sid` published.
+    pub fn published_by(&self, sid: Sha256Digest) -> Option<u64> {
+        self.view.models.iter().find(|model| model.sid == Some(sid)).map(|model| model.version)
+    }
+
+    /// The fewest entries that a round with `roster` rests on: up to the latest model, the enrolment of everybody in the
+    /// roster, and the latest charge of this merchant.
+    pub fn entries_behind<'a>(&self, roster: impl Iterator<Item = &'a MerchantId>) -> u64 {
+        let model = self.view.models.last().map(|model| model.index);
+        let charge = self.view.own.last().map(|(index, _)| *index);
+        let enrolments = roster.filter_map(|merchant| self.view.directory.get(merchant)).map(|e| e.index);
+        model.into_iter().chain(charge).chain(enrolments).map(|index| index + 1).max().unwrap_or(0)
     }
 
     /// Charges of this merchant.

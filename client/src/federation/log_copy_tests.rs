@@ -34,7 +34,8 @@ fn reader() -> Reader {
         merchant: shop("own"),
         server_key: key(1).verifying_key(),
     };
-    Reader { membership, identity: key(2).verifying_key() }
+    let Entry::Founded(founded) = example(0) else { panic!() };
+    Reader { membership, identity: key(2).verifying_key(), plan_sha256: sha256(founded.plan.as_bytes()) }
 }
 
 fn founded() -> Entry {
@@ -92,7 +93,7 @@ impl Server {
     /// What [`LogCopy::sync`] does with this server's answers.
     fn shown_to(&self, copy: &mut LogCopy) -> Result<u64, LogError> {
         let checkpoint = copy.follow(&self.note(), self.consistency(copy))?;
-        let mut fetched = Fetched { leaves: Vec::new(), tree: copy.tree.clone(), view: copy.view.clone() };
+        let mut fetched = copy.nothing_fetched(1 << 20);
         for leaf in &self.0[copy.size() as usize..] {
             copy.take(&mut fetched, leaf.clone())?;
         }
@@ -168,7 +169,7 @@ fn entries_that_do_not_give_the_signed_root_are_refused() {
     entries.push(enrolled("third", 4));
     let signed = Server::of(&entries);
     let checkpoint = copy.follow(&signed.note(), signed.consistency(&copy)).unwrap();
-    let mut fetched = Fetched { leaves: Vec::new(), tree: copy.tree.clone(), view: copy.view.clone() };
+    let mut fetched = copy.nothing_fetched(1 << 20);
     copy.take(&mut fetched, enrolled("third", 5).to_bytes()).unwrap();
     assert!(matches!(copy.keep(fetched, &checkpoint, &signed.note()), Err(LogError::Root { size: 4 })));
     assert_eq!(copy.size(), 3);
@@ -232,12 +233,58 @@ fn what_this_merchant_knows_better_is_refused_with_the_entry() {
     assert_eq!(index, 3);
     let (index, _) = refused(with(vec![enrolled("other", 3)]));
     assert_eq!(index, 3);
+    // A name, or a version of the model, that passes to somebody or something else.
+    let revoked = || Entry::Revoked(Revoked { merchant: shop("other"), at_ms: 2 });
+    let (index, why) = refused(with(vec![revoked(), enrolled("other", 5)]));
+    assert!(index == 4 && why.contains("name of a merchant that was revoked"), "{why}");
+    let again = |version| {
+        let Entry::RoundClosed(mut again) = closed(b"2", 9) else { panic!() };
+        (again.survivors, again.charges, again.model_version) = (vec![1], vec![0], version);
+        Entry::RoundClosed(again)
+    };
+    let (index, why) = refused(with(vec![again(1), again(2), again(2)]));
+    assert!(index == 5 && why.contains("there before"), "{why}");
+    assert!(add(with(vec![again(1), again(4)])).is_ok());
+    // Another plan than the one that was joined.
+    let Entry::Founded(mut other_plan) = founded() else { panic!() };
+    other_plan.plan.push_str("# weaker\n");
+    let (index, why) = refused(vec![Entry::Founded(other_plan)]);
+    assert!(index == 0 && why.contains("another plan"), "{why}");
     // A round without this merchant, or one in which it fell silent, needs no charge of it.
-    let revoked = Entry::Revoked(Revoked { merchant: shop("other"), at_ms: 2 });
     let Entry::RoundClosed(mut without) = closed(b"1", 9) else { panic!() };
     without.survivors = vec![1];
     without.charges = vec![0];
-    assert_eq!(add(with(vec![revoked, Entry::RoundClosed(without)])).unwrap(), 5);
+    assert_eq!(add(with(vec![revoked(), Entry::RoundClosed(without)])).unwrap(), 5);
+}
+
+#[test]
+fn a_log_without_an_end_takes_no_more_room_than_is_given() {
+    let (_folder, copy, _) = three();
+    let leaf = enrolled("new", 5).to_bytes();
+    let mut fetched = copy.nothing_fetched(2 * leaf.len());
+    copy.take(&mut fetched, leaf).unwrap();
+    copy.take(&mut fetched, enrolled("neu", 6).to_bytes()).unwrap();
+    let refused = copy.take(&mut fetched, enrolled("x", 7).to_bytes()).unwrap_err();
+    assert!(matches!(&refused, LogError::Call(CallError::Answer(why)) if why.contains("at once")), "{refused}");
+}
+
+#[test]
+fn what_a_round_rests_on_is_the_last_of_model_enrolments_and_own_charge() {
+    let (_folder, mut copy, mut entries) = three();
+    let names = [shop("own"), shop("other"), shop("third")];
+    assert_eq!((copy.entries_behind(names[..2].iter()), copy.is_known(&names[1])), (3, None));
+    entries.extend([Entry::Charge(charge(b"1", 2)), enrolled("third", 4), enrolled("fourth", 5)]);
+    Server::of(&entries).shown_to(&mut copy).unwrap();
+    assert_eq!((copy.entries_behind(names[..2].iter()), copy.entries_behind(names.iter())), (4, 5));
+    let known = |name: &str| copy.is_known(&shop(name)).unwrap();
+    assert!(known("own") && known("other") && !known("third") && !known("nobody"));
+    entries.push(closed(b"1", 3));
+    Server::of(&entries).shown_to(&mut copy).unwrap();
+    assert_eq!(copy.entries_behind(names[..1].iter()), 7);
+    assert_eq!(
+        (copy.published_by(sha256(b"1")), copy.published_by(sha256(b"2"))),
+        (copy.latest_model().map(|m| m.0), None)
+    );
 }
 
 #[test]

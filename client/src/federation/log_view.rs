@@ -1,11 +1,14 @@
 //! What the entries of the federation's log say, taken together.
 //!
-//! The invariant: nothing here contradicts what this merchant knows by itself. Its own name stands for its own key, a
-//! charge in its name carries its signature, and a round that counts its update names its charge for that round.
+//! The invariant: nothing here contradicts what this merchant knows by itself. The federation was founded under the plan
+//! that it joined, its own name stands for its own key, a charge in its name carries its signature, and a round that
+//! counts its update names its charge for that round. And nothing contradicts what was said before: a name never passes
+//! to another key, a version of the model never to other numbers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use forecastle_crypto::{
+    dp::plan::PrivacyPlan,
     identity::{MerchantId, Sha256Digest, VerifyingKey},
     ledger::entry::{Entry, Founded, RoundClosed, SignedCharge},
 };
@@ -18,16 +21,40 @@ pub(super) struct Reader {
     pub(super) membership: Membership,
     /// The merchant's own identity key.
     pub(super) identity: VerifyingKey,
+    /// The plan that it joined.
+    pub(super) plan_sha256: Sha256Digest,
+}
+
+/// A merchant in the directory.
+#[derive(Clone)]
+pub(super) struct Enrolment {
+    /// Of the entry.
+    pub(super) index: u64,
+    pub(super) identity: VerifyingKey,
+}
+
+/// A version of the model.
+#[derive(Clone)]
+pub(super) struct Published {
+    /// Of the entry.
+    pub(super) index: u64,
+    pub(super) version: u64,
+    pub(super) sha256: Sha256Digest,
+    /// The round that it came from; `None` for the first.
+    pub(super) sid: Option<Sha256Digest>,
 }
 
 /// The entries, taken together.
 #[derive(Clone, Default)]
 pub(super) struct View {
     pub(super) founded: Option<Founded>,
-    pub(super) directory: HashMap<MerchantId, VerifyingKey>,
+    pub(super) directory: HashMap<MerchantId, Enrolment>,
+    /// Names that nobody carries any more.
+    revoked: HashSet<MerchantId>,
     /// This merchant's charges, by index.
     pub(super) own: Vec<(u64, SignedCharge)>,
-    pub(super) models: Vec<(u64, Sha256Digest)>,
+    /// In ascending order of index and version.
+    pub(super) models: Vec<Published>,
 }
 
 impl View {
@@ -42,7 +69,10 @@ impl View {
                 if founded.server_key != membership.server_key || founded.federation != membership.federation {
                     return Err("founds another federation than the one joined".into());
                 }
-                self.models.push((0, founded.model_sha256));
+                if PrivacyPlan::digest_of(founded.plan.as_bytes()) != reader.plan_sha256 {
+                    return Err("founds the federation under another plan than the one this merchant joined".into());
+                }
+                self.models.push(Published { index, version: 0, sha256: founded.model_sha256, sid: None });
                 self.founded = Some(founded);
             }
             _ if index == 0 => return Err("does not found a federation".into()),
@@ -53,10 +83,14 @@ impl View {
                 if enrolled.merchant == membership.merchant && enrolled.identity != reader.identity {
                     return Err("enrols another key under this merchant's name".into());
                 }
-                self.directory.insert(enrolled.merchant, enrolled.identity);
+                if self.revoked.contains(&enrolled.merchant) {
+                    return Err("gives the name of a merchant that was revoked to somebody else".into());
+                }
+                self.directory.insert(enrolled.merchant, Enrolment { index, identity: enrolled.identity });
             }
             Entry::Revoked(revoked) => {
                 self.directory.remove(&revoked.merchant);
+                self.revoked.insert(revoked.merchant);
             }
             Entry::Charge(signed) => {
                 if signed.charge.merchant == membership.merchant {
@@ -68,7 +102,11 @@ impl View {
             }
             Entry::RoundClosed(closed) => {
                 self.check_own_charge(&closed, &membership.merchant)?;
-                self.models.push((closed.model_version, closed.model_sha256));
+                if self.models.last().is_none_or(|last| closed.model_version <= last.version) {
+                    return Err("publishes a version of the model that was there before".into());
+                }
+                let (version, sha256, sid) = (closed.model_version, closed.model_sha256, Some(closed.sid));
+                self.models.push(Published { index, version, sha256, sid });
             }
             Entry::RoundAbandoned(_) => {}
         }

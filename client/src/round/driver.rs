@@ -41,6 +41,7 @@ use forecastle_proto::{model::ModelSnapshot, round::await_offer_response::Answer
 use super::{
     event::RoundEvent,
     exchange::{Awaited, Exchange, Outcome},
+    pause::Pause,
     prekeys::{PrekeyError, PrekeyStore, READY},
     terms::{self, Agreed, TermsError},
 };
@@ -184,7 +185,7 @@ impl Participant {
             budget: BudgetFolder::of(&home)?,
             prekeys: PrekeyStore::open(&home)?,
             unsent: Vec::new(),
-            exchange: Exchange::new(connection, options.patience),
+            exchange: Exchange::new(connection, options.patience, Duration::from_millis(plan.rounds.phase_deadline_ms)),
             step: Arc::new(Mutex::new(step)),
             home,
             membership,
@@ -214,6 +215,7 @@ impl Participant {
         self.reserve(self.last_charged().map_or(FIRST_RUN, |(run, _)| run))?;
         self.refill(restored).await?;
         let mut after_round = self.last_charged().map_or(0, |(_, round)| round);
+        let mut pause = Pause::default();
         loop {
             match self.exchange.await_offer(after_round).await? {
                 Answer::Pending(pending) => {
@@ -224,6 +226,10 @@ impl Participant {
                 }
                 Answer::Finished(finished) => {
                     self.sync(observe).await?;
+                    // Not an older one, which this merchant would go on to forecast with.
+                    if self.log.latest_model().map(|(version, _)| version) != Some(finished.model_version) {
+                        return Err(TrainError::ForeignModel { version: finished.model_version });
+                    }
                     self.adopt_model(finished.model_version).await?;
                     observe(RoundEvent::Finished { model_version: finished.model_version });
                     return Ok(finished.model_version);
@@ -237,22 +243,29 @@ impl Participant {
                     let offer = match open(offer, &self.membership.server_key) {
                         Ok(offer) => offer,
                         Err(reason) => {
-                            // Whatever round it claims to be: ask for a later one.
-                            after_round += 1;
-                            observe(RoundEvent::Missed { round: after_round, reason });
+                            // What cannot be opened says nothing, not even which round it is.
+                            observe(RoundEvent::Missed { round: after_round.saturating_add(1), reason });
+                            tokio::time::sleep(pause.after_a_miss()).await;
                             continue;
                         }
                     };
                     let round = offer.terms().round;
-                    after_round = after_round.max(round);
+                    // A round that the plan does not have is no reason to pass over those that it has.
+                    if round <= u64::from(self.plan.rounds.count) {
+                        after_round = after_round.max(round);
+                    }
                     match self.take_part(offer, observe).await {
                         Ok(model_version) => {
+                            pause.reset();
                             observe(RoundEvent::Published { round, model_version });
                             if self.options.once {
                                 return Ok(model_version);
                             }
                         }
-                        Err(Missed::Round(reason)) => observe(RoundEvent::Missed { round, reason }),
+                        Err(Missed::Round(reason)) => {
+                            observe(RoundEvent::Missed { round, reason });
+                            tokio::time::sleep(pause.after_a_miss()).await;
+                        }
                         Err(Missed::Stop(error)) => return Err(error),
                     }
                     self.refill(false).await?;
@@ -317,6 +330,7 @@ impl Participant {
             federation: &self.membership.federation,
             model: &model,
             charged: self.last_charged(),
+            now_ms: now_ms(),
         };
         terms::check(&offer, &agreed).map_err(|e: TermsError| Missed::Round(e.to_string()))?;
         let own = offer
@@ -343,7 +357,7 @@ impl Participant {
         fault::point("pre-key-taken");
         let misbehaved = |e: forecastle_crypto::secagg::error::ParticipantError| Missed::Round(e.to_string());
         let state = AdvertisingKeys::new(self.membership.merchant.clone(), self.identity.clone(), secret)
-            .accept(offer)
+            .accept(offer.clone())
             .map_err(misbehaved)?;
         let mut entropy = SystemEntropy::new();
         let (state, shares) = state.share_keys(&mut entropy).map_err(misbehaved)?;
@@ -389,6 +403,8 @@ impl Participant {
         // From here on this merchant's update is in the sum: where the others were enough to open it, what this one
         // has to say is no longer needed, and the round is its own all the same.
         let survivors = SurvivorSet::decode(&survivors).map_err(|e| Missed::Round(e.to_string()))?;
+        let names = survivors.survivors.iter().filter_map(|number| Some(&offer.entry(number)?.merchant));
+        terms::check_known("survivors", names, &self.log, &self.policy).map_err(|e| Missed::Round(e.to_string()))?;
         let (state, signature) = state.confirm(survivors).map_err(misbehaved)?;
         // What this merchant spends is in the log, where everybody counts it, or it helps no further: without its word
         // and its share nothing of the update is opened by its doing.
@@ -416,6 +432,10 @@ impl Participant {
         match outcome {
             Outcome::Published { model_version } => {
                 self.sync(observe).await?;
+                // It is this round's model only where the log says so.
+                if self.log.published_by(digest) != Some(model_version) {
+                    return Err(TrainError::ForeignModel { version: model_version }.into());
+                }
                 self.adopt_model(model_version).await?;
                 Ok(model_version)
             }
@@ -524,6 +544,10 @@ impl Participant {
         let mut ready = self.exchange.upload_prekeys(Vec::new(), replace).await?;
         if replace {
             self.unsent.clear();
+        }
+        if ready < READY / 2 && self.unsent.is_empty() && self.prekeys.is_full(READY - ready)? {
+            self.prekeys.burn()?;
+            ready = self.exchange.upload_prekeys(Vec::new(), true).await?;
         }
         if ready < READY / 2 && self.unsent.is_empty() {
             let bundles = self.prekeys.make(

@@ -7,10 +7,12 @@
 //! * [`prekeys`]: one-time secrets on disk, deleted before use.
 //! * [`driver`]: messages in order, the charge on disk before the update leaves, the answer on disk before it is
 //!   given. A round that was cut short is abandoned and stays charged; nothing is ever sent twice with other noise.
+//! * [`pause`]: whoever makes offers that come to nothing is answered more and more slowly.
 //! * [`event`]: what the person at the terminal sees.
 
 pub mod driver;
 pub mod event;
 pub mod exchange;
+pub mod pause;
 pub mod prekeys;
 pub mod terms;

@@ -19,6 +19,9 @@ use crate::{
 
 /// Pre-keys that are kept ready at the server.
 pub const READY: u32 = 16;
+/// Secrets on disk, from which on more are not made: a server that loses bundle after bundle, or says so, makes this
+/// merchant begin with fresh ones instead of filling its disk.
+pub const KEPT_MAX: usize = 256;
 
 /// Why a pre-key could not be made or taken.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +80,15 @@ impl PrekeyStore {
         Ok(bundles)
     }
 
+    /// Whether `count` more would be more than are kept.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn is_full(&self, count: u32) -> Result<bool, DiskError> {
+        let kept = std::fs::read_dir(&self.folder).map_err(DiskError::of("read", &self.folder))?.count();
+        Ok(kept + count as usize > KEPT_MAX)
+    }
+
     /// Takes the secret of `bundle` out of the store for good.
     ///
     /// # Errors
@@ -110,5 +122,26 @@ impl PrekeyStore {
 
     fn path(&self, index: u64) -> PathBuf {
         self.folder.join(format!("{index}.key"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forecastle_crypto::entropy::SeededEntropy;
+
+    #[test]
+    fn a_store_is_full_before_the_disk_is_and_empty_after_it_was_burnt() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = PrekeyStore::open(&Home::open(folder.path()).unwrap()).unwrap();
+        let (merchant, identity) = ("shop".parse().unwrap(), SigningKey::generate().unwrap());
+        let mut entropy = SeededEntropy::danger_from_seed([1; 32]);
+        for _ in 0..KEPT_MAX / READY as usize {
+            assert!(!store.is_full(READY).unwrap());
+            store.make(READY, &merchant, &identity, &mut entropy).unwrap();
+        }
+        assert!(store.is_full(1).unwrap());
+        store.burn().unwrap();
+        assert!(!store.is_full(READY).unwrap());
     }
 }

@@ -15,8 +15,18 @@ pub struct MerchantPolicy {
     pub delta_max: f64,
     /// The fewest merchants in a round.
     pub cohort_min: u16,
+    /// The fewest merchants of a cohort, and of its survivors, whom this merchant knows: those, itself included, that
+    /// were enrolled when it last took part. A server that enrols merchants of its own making finds the old ones in its
+    /// way. Asked for from the second round on, since before the first nobody is known.
+    #[serde(default = "known_min")]
+    pub known_min: u16,
     /// Units it accepts to be protected; `customer` protects persons, `series` does not.
     pub units: Vec<PrivacyUnit>,
+}
+
+/// Two besides oneself: enough to refuse a cohort made up overnight, few enough for a federation that grows.
+fn known_min() -> u16 {
+    3
 }
 
 impl Default for MerchantPolicy {
@@ -25,6 +35,7 @@ impl Default for MerchantPolicy {
             epsilon_max: 8.0,
             delta_max: 1e-5,
             cohort_min: 4,
+            known_min: known_min(),
             units: vec![PrivacyUnit::Customer, PrivacyUnit::Series],
         }
     }

@@ -29,8 +29,9 @@ pub(super) struct Order {
 pub(super) struct Fit {
     pub(super) order: Order,
     pub(super) aicc: f64,
-    /// Mean of the squared errors; intervals use it with the parameters' degrees of freedom taken off.
-    pub(super) variance: f64,
+    /// Mean of the squared errors, as peers print it.
+    #[cfg(test)]
+    variance: f64,
     parameters: Vec<f64>,
     /// Squared errors over degrees of freedom.
     adjusted: f64,
@@ -103,7 +104,17 @@ impl Fit {
             let parameters = vec![0.0; k - 1 - usize::from(order.constant)];
             let y = y.to_vec();
             let aicc = f64::NEG_INFINITY;
-            return Some(Self { order, aicc, variance: 0.0, parameters, adjusted: 0.0, mean, y, errors });
+            return Some(Self {
+                order,
+                aicc,
+                #[cfg(test)]
+                variance: 0.0,
+                parameters,
+                adjusted: 0.0,
+                mean,
+                y,
+                errors,
+            });
         }
         // In units of their own spread and centre, so that one step length suits every series.
         let centre = if order.constant { mean } else { 0.0 };
@@ -133,6 +144,7 @@ impl Fit {
         Some(Self {
             order,
             aicc,
+            #[cfg(test)]
             variance,
             parameters: best,
             adjusted: sum / (used as f64 - k + 1.0).max(1.0),
@@ -241,7 +253,8 @@ fn residuals(w: &[f64], mean: f64, (ar, ma): &(Lags, Lags), skipped: usize, erro
 fn roots_beyond(coefficients: &[f64], least: f64) -> bool {
     let mut c: Vec<f64> = coefficients.iter().enumerate().map(|(i, c)| c * least.powi(i as i32 + 1)).collect();
     while let Some(last) = c.pop() {
-        if !(last.abs() < 1.0) {
+        // Also where it is no number.
+        if last.is_nan() || last.abs() >= 1.0 {
             return false;
         }
         let n = c.len();
