@@ -166,7 +166,7 @@ async fn a_client_that_has_to_wait_for_its_prekeys_waits_and_does_not_fail() {
     {
         let home = exhausted.home();
         let connection = Connection::open(&home, &home.membership().unwrap()).unwrap();
-        let exchange = Exchange::new(connection, Duration::from_secs(5));
+        let exchange = Exchange::new(connection, Duration::from_secs(5), Duration::from_secs(60));
         let (name, identity) = (exhausted.name.parse().unwrap(), home.identity().unwrap());
         let made = |index| {
             let bundle = generate_prekey(&name, &identity, index, &mut SystemEntropy::new()).unwrap().0;

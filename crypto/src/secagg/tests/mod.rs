@@ -7,6 +7,7 @@ mod hostile_server;
 mod offers;
 mod regular;
 mod split_u1;
+mod vectors;
 
 use std::sync::Arc;
 
