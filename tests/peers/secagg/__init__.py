@@ -1,0 +1,10 @@
+"""Secure aggregation after tests/vectors/README.md, written without the Rust code. For checking vectors, not for use."""
+
+
+class Refused(Exception):
+    """An input that breaks a rule, by the name of its refusal."""
+
+
+def require(holds, name):
+    if not holds:
+        raise Refused(name)
