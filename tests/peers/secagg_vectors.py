@@ -64,7 +64,8 @@ def bundles(_, case):
 
 
 def pair_seeds(_, case):
-    secret, other_key, own, other = raw(case["own_mask_secret"]), raw(case["other_mask_key"]), case["own"], case["other"]
+    secret, other_key = raw(case["own_mask_secret"]), raw(case["other_mask_key"])
+    own, other = case["own"], case["other"]
     seed = pair_seed(raw(case["sid"]), secret, own, other_key, other)
     return {"agreed": agree(secret, other_key), "seed": seed, "sign": pair_sign(own, other)}
 

@@ -1,4 +1,7 @@
-"""Secure aggregation after tests/vectors/README.md, written without the Rust code. For checking vectors, not for use."""
+"""Secure aggregation after tests/vectors/README.md, without the Rust code.
+
+For checking vectors, not for use: nothing here runs in constant time.
+"""
 
 
 class Refused(Exception):

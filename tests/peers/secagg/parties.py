@@ -60,9 +60,11 @@ class Participant:
         self.holders, sealed = self.offer.holders(self.own), {}
         self.mask_key_shares, self.self_mask_shares = [], []
         for point, holder in enumerate(self.holders, 1):
-            shares = share(self.mask_secret, self.of_mask_key, point), share(self.self_mask_seed, self.of_self_mask, point)
-            self.mask_key_shares.append(shares[0])
-            self.self_mask_shares.append(shares[1])
+            of_mask_key = share(self.mask_secret, self.of_mask_key, point)
+            of_self_mask = share(self.self_mask_seed, self.of_self_mask, point)
+            self.mask_key_shares.append(of_mask_key)
+            self.self_mask_shares.append(of_self_mask)
+            shares = of_mask_key, of_self_mask
             if holder == self.own:
                 self.held[holder] = shares
                 continue

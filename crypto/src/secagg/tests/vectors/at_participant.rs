@@ -24,8 +24,8 @@ pub(super) struct Reply {
 
 impl Topic for AtParticipant {
     const FILE: &'static str = "participant-refusals";
-    const ABOUT: &'static str = "In the given round, everything before is as it should be; then the participant is sent these messages. The \
-         last of them is answered with the reply, or refused.";
+    const ABOUT: &'static str = "In the given round, everything before is as it should be; then the participant is sent these \
+         messages. The last of them is answered with the reply, or refused.";
     type Given = RoundInput;
     type Input = ParticipantInput;
     type Output = Reply;

@@ -27,8 +27,8 @@ pub(super) struct ServerInput {
 
 impl Topic for AtServer {
     const FILE: &'static str = "server-refusals";
-    const ABOUT: &'static str = "In the given round, everything before is as it should be and nothing of this stage has arrived; then these \
-         messages come from a participant. The last of them is taken or refused.";
+    const ABOUT: &'static str = "In the given round, everything before is as it should be and nothing of this stage has arrived; then \
+         these messages come from a participant. The last of them is taken or refused.";
     type Given = RoundInput;
     type Input = ServerInput;
     type Output = Accepted;
@@ -102,14 +102,19 @@ fn share_messages() -> Vec<Planned<ServerInput>> {
     vec![
         good("shares", sent(1, std::slice::from_ref(&as_sent))),
         good("shares, repeated", sent(1, &[as_sent.clone(), as_sent.clone()])),
-        bad("shares of a stranger", "the sender is in the roster", "NotExpected", sent(5, &[as_sent.clone()])),
+        bad(
+            "shares of a stranger",
+            "the sender is in the roster",
+            "NotExpected",
+            sent(5, std::slice::from_ref(&as_sent)),
+        ),
         bad(
             "shares of another round",
             "sid is the round's",
             "ForeignRound",
             sent(1, &[with(&|m| m.sid = other_sid())]),
         ),
-        bad("another's shares", recipients, "WrongRecipients", sent(2, &[as_sent.clone()])),
+        bad("another's shares", recipients, "WrongRecipients", sent(2, std::slice::from_ref(&as_sent))),
         bad("a share too few", recipients, "WrongRecipients", sent(1, &[with(&|m| _ = m.sealed.pop())])),
         bad(
             "other shares after the first",
@@ -220,7 +225,12 @@ fn answers() -> Vec<Planned<ServerInput>> {
             "ForeignRound",
             sent(1, &[with(&|m| m.sid = other_sid())]),
         ),
-        bad("an answer of a drop-out", "the sender signed U1 and U2", "NotExpected", sent(3, &[as_sent.clone()])),
+        bad(
+            "an answer of a drop-out",
+            "the sender signed U1 and U2",
+            "NotExpected",
+            sent(3, std::slice::from_ref(&as_sent)),
+        ),
         bad(
             "another answer after the first",
             "one message a stage",

@@ -59,8 +59,9 @@ fn base_text() -> String {
 
 impl Topic for Offers {
     const FILE: &'static str = "offers";
-    const ABOUT: &'static str = "An offer, opened: the given one, with the first occurrence of each old text in `replace` replaced by the \
-         new one, signed by the federation unless a signature is given, and checked against its key unless another is.";
+    const ABOUT: &'static str = "An offer, opened: the given one, with the first occurrence of each old text in `replace` replaced by \
+         the new one, signed by the federation unless a signature is given, and checked against its key \
+         unless another is.";
     type Given = Base;
     type Input = OfferInput;
     type Output = OfferOutput;

@@ -31,8 +31,8 @@ impl SharingInput {
 
 impl Topic for Sharing {
     const FILE: &'static str = "sharing";
-    const ABOUT: &'static str = "The shares of a 32-byte secret at some points; the coefficients begin with that of x, so t is one more than \
-         there are.";
+    const ABOUT: &'static str = "The shares of a 32-byte secret at some points; the coefficients begin with that of x, so t is one \
+         more than there are.";
     type Given = ();
     type Input = SharingInput;
     type Output = Vec<Hex>;
@@ -108,8 +108,8 @@ impl RecoveryInput {
 
 impl Topic for Recovery {
     const FILE: &'static str = "recovery";
-    const ABOUT: &'static str = "A secret, recovered from shares and recognised by its public key or its commitment, and at whose points \
-         certainly wrong shares are.";
+    const ABOUT: &'static str = "A secret, recovered from shares and recognised by its public key or its commitment, and at whose \
+         points certainly wrong shares are.";
     type Given = ();
     type Input = RecoveryInput;
     type Output = RecoveryOutput;

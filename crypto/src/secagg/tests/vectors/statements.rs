@@ -48,8 +48,8 @@ pub(super) struct StatementOutput {
 
 impl Topic for Statements {
     const FILE: &'static str = "statements";
-    const ABOUT: &'static str = "The statement on U1 that goes with a masked update, or, where `survivors` are given, the one on U1 and U2; \
-         `signed` is what Ed25519 signs.";
+    const ABOUT: &'static str = "The statement on U1 that goes with a masked update, or, where `survivors` are given, the one on U1 \
+         and U2; `signed` is what Ed25519 signs.";
     type Given = ();
     type Input = StatementInput;
     type Output = StatementOutput;
