@@ -30,7 +30,10 @@ pub struct Scene {
 }
 
 /// Honest merchants in the middle of a round.
-pub struct Playing(Vec<JoinHandle<(Merchant, Result<(Seen, Vec<u64>), Status>)>>);
+pub struct Playing(Vec<JoinHandle<Played>>);
+
+/// A merchant, and what it saw of the round and contributed to it.
+type Played = (Merchant, Result<(Seen, Vec<u64>), Status>);
 
 impl Scene {
     /// A federation with `honest` merchants `shop-0` …, `rounds` rounds and phases of `phase_ms`.
