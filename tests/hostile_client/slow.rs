@@ -163,7 +163,9 @@ async fn calls_that_are_never_finished_are_few_and_hinder_nobody_else() {
         if let Err(status) = mallory.rounds().status(StatusRequest {}).await {
             break status;
         }
-        assert!(begun.elapsed() < PATIENCE / 4, "calls without end");
+        assert!(begun.elapsed() < PATIENCE / 2, "calls without end");
+        // Some may have been refused while others were answered, and be gone.
+        open.push(unfinished(&mallory));
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let status = refused(Err::<(), _>(status), Code::ResourceExhausted, "16 calls of yours are open");
