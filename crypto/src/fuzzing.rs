@@ -19,10 +19,11 @@ pub fn split(
 }
 
 /// The secret that `is_committed` recognises, and the points whose shares were found wrong; `None` where no attempt led to
-/// it. `shares` are of distinct points, none of them 0.
+/// it or they could have been framed by `colluders`. `shares` are of distinct points, none of them 0.
 pub fn recover(
     shares: &[(u8, [u8; SECRET_LENGTH])],
     threshold: u16,
+    colluders: u16,
     is_committed: impl Fn(&[u8; SECRET_LENGTH]) -> bool,
 ) -> Option<([u8; SECRET_LENGTH], Vec<u8>)> {
     let shares: Vec<(Point, Share)> = shares
@@ -30,7 +31,7 @@ pub fn recover(
         .filter_map(|(point, share)| Some((Point::of_rank(usize::from(*point).checked_sub(1)?)?, Share(*share))))
         .collect();
     let shares: Vec<(Point, &Share)> = shares.iter().map(|(point, share)| (*point, share)).collect();
-    match shamir::recover(&shares, threshold, is_committed) {
+    match shamir::recover(&shares, threshold, colluders, is_committed) {
         Recovered::Secret(secret, wrong) => Some((*secret, wrong.into_iter().map(Point::get).collect())),
         Recovered::Nothing => None,
     }

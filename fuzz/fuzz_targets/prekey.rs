@@ -8,9 +8,11 @@ use forecastle_crypto::secagg::{PrekeyBundle, PrekeySecret};
 use forecastle_fuzz::{bounded, federation, seeds};
 use libfuzzer_sys::fuzz_target;
 
-/// Whether a point of low order, by another scalar than the code under test uses.
-fn low_order(key: &[u8; 32]) -> bool {
-    x25519_dalek::x25519([0x7b; 32], *key) == [0; 32]
+/// Whether a point of low order, by another scalar than the code under test uses, or not below 2^255 − 19.
+fn of_no_use(key: &[u8; 32]) -> bool {
+    let mut modulus = [0xff; 32];
+    (modulus[0], modulus[31]) = (0xed, 0x7f);
+    x25519_dalek::x25519([0x7b; 32], *key) == [0; 32] || key.iter().rev().ge(modulus.iter().rev())
 }
 
 fuzz_target!(
@@ -45,7 +47,7 @@ fn published(mut bundle: PrekeyBundle) {
 
     federation::sign_bundle(&merchant, &identity, &mut bundle);
     let weak =
-        bundle.channel_key == bundle.mask_key || low_order(&bundle.channel_key.0) || low_order(&bundle.mask_key.0);
+        bundle.channel_key == bundle.mask_key || of_no_use(&bundle.channel_key.0) || of_no_use(&bundle.mask_key.0);
     assert_eq!(bundle.verify(&merchant, &identity.verifying_key()).is_err(), weak);
     assert!(bundle.verify(&federation::merchant(2), &identity.verifying_key()).is_err());
 }

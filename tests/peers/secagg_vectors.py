@@ -146,7 +146,7 @@ def recovery(_, case):
         return commitment(raw(known["sid"]), secret, known["owner"]) == raw(known["commitment"])
 
     shares = [(row["point"], raw(row["share"])) for row in case["shares"]]
-    secret, wrong = recover(shares, case["threshold"], is_right)
+    secret, wrong = recover(shares, case["threshold"], case["colluders"], is_right)
     return {"secret": secret, "wrong": wrong}
 
 

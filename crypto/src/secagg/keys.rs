@@ -6,7 +6,7 @@
 //! (RFC 5869), so nothing carries over between rounds.
 //!
 //! The invariant: a public key whose shared secret is all zero (a point of low order) is refused wherever a secret is
-//! agreed on. Left out on purpose: storage; [`PrekeySecret::to_bytes`] is for a file of mode 0600 that is deleted
+//! agreed on, and a signed key has one form, so that comparing bytes is comparing keys. Left out on purpose: storage; [`PrekeySecret::to_bytes`] is for a file of mode 0600 that is deleted
 //! *before* the pre-key is used.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -29,6 +29,15 @@ pub type Sid = Sha256Digest;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgreementKey(pub [u8; 32]);
 hex_bytes!(AgreementKey, 32);
+
+impl AgreementKey {
+    /// Whether X25519 could have given it: as a little-endian number it is below 2^255 − 19. Other bytes are taken for one
+    /// that is (RFC 7748, section 5), so that one key would have several forms.
+    fn is_reduced(&self) -> bool {
+        let [first, middle @ .., last] = &self.0;
+        *last < 0x7f || *last == 0x7f && (*first < 0xed || middle.iter().any(|byte| *byte != 0xff))
+    }
+}
 
 /// The public half of a one-time pre-key, signed by its merchant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,8 +66,8 @@ pub enum BundleError {
         /// What failed.
         source: BadSignature,
     },
-    /// One key in both roles, or a point of low order.
-    #[error("pre-key {index} of {merchant} holds a key of low order, or one key twice")]
+    /// One key in both roles, a point of low order, or a number that X25519 gives nobody.
+    #[error("pre-key {index} of {merchant} holds a key of low order, one that X25519 never gives, or one twice")]
     WeakKey {
         /// Whose bundle it is.
         merchant: MerchantId,
@@ -81,8 +90,9 @@ impl PrekeyBundle {
         })?;
         // Any scalar sends a point of low order to zero; this fixed one is as good as a secret one.
         let probe = StaticSecret::from([0x40; 32]);
-        let contributory = |key: &AgreementKey| probe.diffie_hellman(&PublicKey::from(key.0)).was_contributory();
-        if self.channel_key == self.mask_key || !contributory(&self.channel_key) || !contributory(&self.mask_key) {
+        let is_usable =
+            |key: &AgreementKey| key.is_reduced() && probe.diffie_hellman(&PublicKey::from(key.0)).was_contributory();
+        if self.channel_key == self.mask_key || !is_usable(&self.channel_key) || !is_usable(&self.mask_key) {
             return Err(BundleError::WeakKey { merchant: merchant.clone(), index: self.index });
         }
         Ok(())

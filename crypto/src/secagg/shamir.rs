@@ -113,11 +113,12 @@ const ATTEMPTS: usize = 4_096;
 
 /// Reconstructs from at least `threshold` shares with distinct holders, where `is_committed` recognises the right
 /// secret. Wrong shares are survived as long as leaving out one or two of the first t + 2 holders helps, or another
-/// run of t consecutive holders is clean. Their holders are named as long as they are few enough, ⌊(r+1−t)/2⌋ of r, that
-/// nobody else can have been framed.
+/// run of t consecutive holders is clean. Their holders are named where nobody else can have been framed by
+/// `colluders` liars, or by as many as would be named.
 pub(crate) fn recover(
     shares: &[(Point, &Share)],
     threshold: u16,
+    colluders: u16,
     is_committed: impl Fn(&[u8; SECRET_LENGTH]) -> bool,
 ) -> Recovered {
     let t = usize::from(threshold);
@@ -137,9 +138,11 @@ pub(crate) fn recover(
                 .filter(|(point, share)| interpolate(&chosen, point.get()).0 != share.0)
                 .map(|(point, _)| *point)
                 .collect();
-            // Liars could choose their errors so that they cancel at the secret and make honest shares look wrong.
-            // With the secret as one more, certain point, at most one polynomial disagrees with this few shares.
-            let certain = 2 * wrong.len() <= shares.len() + 1 - t;
+            // Liars could choose their errors so that they cancel at the secret and make honest shares look wrong. But this
+            // polynomial and the dealer's agree at the secret and wherever nobody is named and nobody lies; where that
+            // makes t points, they are one.
+            let liars = wrong.len().max(usize::from(colluders));
+            let certain = wrong.len() + liars <= shares.len() + 1 - t;
             let wrong = if certain { wrong } else { Vec::new() };
             return Recovered::Secret(Zeroizing::new(secret.0), wrong);
         }
@@ -214,7 +217,7 @@ mod tests {
     fn fewer_shares_than_the_threshold_fit_every_secret() {
         // With t = 3, two shares and any guess of the secret determine a polynomial: the shares exclude nothing.
         let shares = split(&[9; 32], 3, 5, &mut entropy([1; 32])).expect("entropy");
-        assert!(matches!(recover(&pointed(&shares)[..2], 3, |_| true), Recovered::Nothing));
+        assert!(matches!(recover(&pointed(&shares)[..2], 3, 0, |_| true), Recovered::Nothing));
         assert_ne!(interpolate(&pointed(&shares)[..2], 0).0, [9; 32]);
     }
 
@@ -224,10 +227,23 @@ mod tests {
         // choose errors that cancel at the secret: the line through their shares passes through 0 but misses 4.
         let shares = [9, 2, 3, 0].map(|byte| Share([byte; 32]));
         assert_eq!(interpolate(&pointed(&shares)[1..3], 0).0, [0; 32]);
-        match recover(&pointed(&shares), 2, |found| found == &[0; 32]) {
+        match recover(&pointed(&shares), 2, 0, |found| found == &[0; 32]) {
             Recovered::Secret(_, named) => assert!(named.is_empty(), "{named:?}"),
             Recovered::Nothing => panic!("the secret is there"),
         }
+    }
+
+    #[test]
+    fn liars_that_are_reckoned_with_frame_nobody() {
+        // The polynomial is constant 0 again. Holders 2 and 3 return points of another line through the secret, which
+        // leaves out holder 1, who told the truth: one liar could not do that, two can.
+        let shares = [0, 2, 3].map(|byte| Share([byte; 32]));
+        let named = |colluders| match recover(&pointed(&shares), 2, colluders, |found| found == &[0; 32]) {
+            Recovered::Secret(_, named) => named,
+            Recovered::Nothing => panic!("the secret is there"),
+        };
+        assert_eq!(named(1).iter().map(|point| point.get()).collect::<Vec<_>>(), [1]);
+        assert!(named(2).is_empty());
     }
 
     #[test]
@@ -258,7 +274,7 @@ mod tests {
             wrong.sort_unstable();
             wrong.dedup();
             wrong.iter().for_each(|rank| shares[*rank].0[5] ^= 0x40);
-            match recover(&pointed(&shares), t, |found| found == &secret) {
+            match recover(&pointed(&shares), t, 0, |found| found == &secret) {
                 Recovered::Secret(found, named) => {
                     let named: Vec<usize> = named.iter().map(|point| point.rank()).collect();
                     prop_assert_eq!(*found, secret);

@@ -25,7 +25,9 @@ def make_bundle(merchant, identity_seed, identity, index, channel_secret, mask_s
     return {"index": index, "channel_key": channel_key, "mask_key": mask_key, "signature": signature}
 
 
-def is_low_order(key):
+def is_weak(key):
+    if int.from_bytes(key, "little") >= 2**255 - 19:
+        return True
     try:
         agree(b"\x40" * 32, key)
     except Refused:
@@ -37,7 +39,7 @@ def check_bundle(merchant, identity, bundle):
     channel_key, mask_key = bundle["channel_key"], bundle["mask_key"]
     message = bundle_message(merchant, identity, bundle["index"], channel_key, mask_key)
     require(is_signed(identity, PREKEY, message, bundle["signature"]), "Signature")
-    require(channel_key != mask_key and not is_low_order(channel_key) and not is_low_order(mask_key), "WeakKey")
+    require(channel_key != mask_key and not is_weak(channel_key) and not is_weak(mask_key), "WeakKey")
 
 
 # Thresholds.

@@ -246,7 +246,7 @@ class Server:
         else:
             known = self.offer.entry(subject)["bundle"]["mask_key"]
             right = lambda key: public_key(key) == known
-        return recover(shares, self.offer.terms["threshold"], right)[0]
+        return recover(shares, self.offer.terms["threshold"], self.offer.terms["colluders_assumed"], right)[0]
 
     def sum(self):
         """The recovered secrets, and the sum over the survivors."""

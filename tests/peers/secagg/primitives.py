@@ -165,7 +165,7 @@ def chosen(count, t):
                     yield [i for i in range(t + more) if i not in out]
 
 
-def recover(shares, t, is_right):
+def recover(shares, t, colluders, is_right):
     """The secret, and the points of shares that are certainly wrong."""
     require(len(shares) >= t, "Nothing")
     for attempt, subset in enumerate(islice(chosen(len(shares), t), 4096)):
@@ -175,7 +175,8 @@ def recover(shares, t, is_right):
             if attempt == 0:
                 return secret, []
             wrong = [point for point, row in shares if interpolate(subset, point) != row]
-            return secret, wrong if 2 * len(wrong) <= len(shares) + 1 - t else []
+            certain = len(wrong) + max(len(wrong), colluders) <= len(shares) + 1 - t
+            return secret, wrong if certain else []
     raise Refused("Nothing")
 
 

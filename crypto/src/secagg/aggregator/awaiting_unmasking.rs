@@ -173,7 +173,8 @@ impl AwaitingUnmasking {
         let expected = self.collected.commitments.get(&subject);
         let public = offer.entry(subject).map(|entry| entry.bundle.mask_key);
         let sid = offer.sid();
-        let recovered = shamir::recover(&shares, offer.threshold().threshold(), |secret| match kind {
+        let thresholds = offer.threshold();
+        let recovered = shamir::recover(&shares, thresholds.threshold(), thresholds.colluders(), |secret| match kind {
             SecretKind::SelfMask => expected == Some(&commitment(&sid, secret, subject)),
             SecretKind::MaskKey => public == Some(public_of(secret)),
         });

@@ -127,6 +127,13 @@ impl Topic for Bundles {
         };
         let signature = "the signature covers merchant, identity key, index, C and S in this order";
         let weak = "no key is a point of low order";
+        let reduced = "a key is below 2^255 - 19";
+        // 2^255 - 256 + `first`.
+        let near = |first| {
+            let mut key = [0xff; 32];
+            (key[0], key[31]) = (first, 0x7f);
+            AgreementKey(key)
+        };
         let mut cases = vec![
             good("a merchant's own bundle", own.clone()),
             bad("another merchant's name", signature, "Signature", with(|i| i.merchant = shop("shop-2"))),
@@ -145,6 +152,14 @@ impl Topic for Bundles {
             ),
             bad("one bit of the signature changed", signature, "Signature", with(|i| i.bundle.signature.0[0] ^= 1)),
             bad("one key in both roles", "C and S differ", "WeakKey", own.resigned(|b| b.mask_key = b.channel_key)),
+            bad("S with its highest bit set", reduced, "WeakKey", own.resigned(|b| b.mask_key.0[31] |= 0x80)),
+            bad(
+                "C is 9 + 2^255 - 19, which is 9 once more",
+                reduced,
+                "WeakKey",
+                own.resigned(|b| b.channel_key = near(0xf6)),
+            ),
+            good("C is 2^255 - 21, the largest of use", own.resigned(|b| b.channel_key = near(0xeb))),
             bad("C of low order: 0", weak, "WeakKey", own.resigned(|b| b.channel_key = low_order(0))),
         ];
         for (position, (name, _)) in LOW_ORDER.iter().enumerate() {

@@ -80,6 +80,7 @@ pub(super) enum Known {
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct RecoveryInput {
     threshold: u16,
+    colluders: u16,
     known: Known,
     shares: Vec<PointedShare>,
 }
@@ -95,7 +96,7 @@ impl RecoveryInput {
         let shares = SharingInput::of(secret, threshold, 255).shares();
         let share = |point: &u8| PointedShare { point: *point, share: shares[usize::from(*point) - 1].0.into() };
         let threshold = u16::try_from(threshold).expect("small");
-        Self { threshold, known, shares: points.iter().map(share).collect() }
+        Self { threshold, colluders: 1, known, shares: points.iter().map(share).collect() }
     }
 
     /// With the shares at some positions changed in one bit.
@@ -130,6 +131,10 @@ impl Topic for Recovery {
             good("a wrong share beyond the first t is not looked at", five.wrong_at(&[4])),
             good("a wrong share among the first t is left out and named", five.wrong_at(&[1])),
             good("one wrong share of t + 1: left out, and certain", input(&[1, 2, 3, 4]).wrong_at(&[0])),
+            good(
+                "one wrong share of t + 1, where two may collude: left out, and nobody is named",
+                RecoveryInput { colluders: 2, ..input(&[1, 2, 3, 4]) }.wrong_at(&[0]),
+            ),
             good("two wrong shares of t + 2: left out, but too many to name anybody", five.wrong_at(&[0, 2])),
             bad("fewer than t shares", "at least t shares", "Nothing", fewer),
             bad("t shares, one of them wrong", committed, "Nothing", input(&[1, 2, 3]).wrong_at(&[1])),
@@ -147,7 +152,7 @@ impl Topic for Recovery {
         let point = |of: &PointedShare| Point::of_rank(usize::from(of.point) - 1).expect("below 255");
         let shares: Vec<_> = input.shares.iter().map(|of| (point(of), Share(of.share.array()))).collect();
         let shares: Vec<_> = shares.iter().map(|(point, share)| (*point, share)).collect();
-        let recovered = shamir::recover(&shares, input.threshold, |secret| match &input.known {
+        let recovered = shamir::recover(&shares, input.threshold, input.colluders, |secret| match &input.known {
             Known::MaskKey { mask_key } => public_of(secret) == *mask_key,
             Known::SelfMask { sid, owner, commitment: known } => commitment(sid, secret, number(*owner)) == *known,
         });
