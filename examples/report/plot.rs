@@ -1,9 +1,6 @@
-//! Plots of the report, as SVG text.
-//!
-//! Colours are those of Okabe and Ito, which people with any colour vision tell apart; lines differ in shade too,
-//! so that a print in grey can be read.
+//! Plots of the report. Lines differ in shade as well as in colour, so that a print in grey can be read.
 
-use forecastle_client::data::order::plus_days;
+use forecastle_client::plot::{self, BLUE, GREEN, GRID, INK, ORANGE, VERMILION, label, said};
 use jiff::civil::Date;
 use plotters::{coord::Shift, prelude::*};
 
@@ -12,40 +9,19 @@ use super::{
     data::{Fan, Reliability, Round},
 };
 
-const INK: RGBColor = RGBColor(34, 41, 54);
-const GRID: RGBColor = RGBColor(226, 230, 236);
 /// Merchants who were invited and did not stay.
 const WAITING: RGBColor = RGBColor(188, 196, 206);
-const BLUE: RGBColor = RGBColor(0, 114, 178);
-const ORANGE: RGBColor = RGBColor(230, 159, 0);
-const VERMILION: RGBColor = RGBColor(213, 94, 0);
-const GREEN: RGBColor = RGBColor(0, 158, 115);
 const SERIES: [RGBColor; 4] = [BLUE, VERMILION, GREEN, ORANGE];
-const FONT: &str = "sans-serif";
 
 type Root<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws into a string.
+/// Draws into a string; an error names the plot.
 fn svg(
     plot: &'static str,
     size: (u32, u32),
     draw: impl FnOnce(&Root<'_>) -> Result<(), String>,
 ) -> Result<String, ReportError> {
-    let mut text = String::new();
-    {
-        let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        draw(&root).and_then(|()| root.present().map_err(|error| error.to_string()))
-    }
-    .map_err(|reason| ReportError::Plot { plot, reason })?;
-    Ok(text)
-}
-
-fn said(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
-fn label(size: u32) -> TextStyle<'static> {
-    (FONT, size).into_font().color(&INK)
+    plot::svg(size, draw).map_err(|reason| ReportError::Plot { plot, reason })
 }
 
 /// ε after each round, with the cap.
@@ -187,72 +163,16 @@ pub(super) fn reliability(methods: &[Reliability]) -> Result<String, ReportError
 
 /// A forecast fan over the held-back days, after the recent past.
 pub(super) fn fan(fan: &Fan, start: Date) -> Result<String, ReportError> {
-    let past = fan.history.len();
-    let steps = past + fan.quantiles.len();
-    let observed = fan.history.iter().chain(&fan.actual).flatten().copied();
-    let forecast = fan.quantiles.iter().flat_map(|levels| levels.iter().copied());
-    let finite = |value: &f32| value.is_finite();
-    let top = observed.clone().chain(forecast.clone()).filter(finite).fold(1.0, f32::max) * 1.08;
-    let bottom = observed.chain(forecast).filter(finite).fold(0.0, f32::min) * 1.08;
-    svg("forecast fan", (900, 280), |root| {
-        let mut chart = ChartBuilder::on(root)
-            .margin(10)
-            .x_label_area_size(28)
-            .y_label_area_size(52)
-            .build_cartesian_2d(-0.5..steps as f64 - 0.5, bottom..top)
-            .map_err(said)?;
-        let day = |x: &f64| {
-            let date = plus_days(start, x.round() as i64 * i64::from(fan.step_days));
-            date.strftime("%-d %b").to_string()
-        };
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(INK)
-            .x_labels(10)
-            .y_labels(5)
-            .x_label_formatter(&day)
-            .y_label_formatter(&|y| if top < 8.0 { format!("{y:.1}") } else { format!("{y:.0}") })
-            .y_desc("units")
-            .label_style(label(13))
-            .axis_desc_style(label(13))
-            .draw()
-            .map_err(said)?;
-        let promoted = fan.promotion.iter().take(steps).enumerate().filter(|(_, on)| **on).map(|(step, _)| {
-            let x = step as f64;
-            Rectangle::new([(x - 0.5, bottom), (x + 0.5, top)], ORANGE.mix(0.22).filled())
-        });
-        chart.draw_series(promoted).map_err(said)?;
-        let level = |quantile: usize| {
-            fan.quantiles.iter().enumerate().map(move |(step, levels)| ((past + step) as f64, levels[quantile]))
-        };
-        for lower in 0..4 {
-            let band: Vec<(f64, f32)> = level(lower).chain(level(8 - lower).rev()).collect();
-            chart.draw_series([Polygon::new(band, BLUE.mix(0.16))]).map_err(said)?;
-        }
-        chart.draw_series(LineSeries::new(level(4), BLUE.stroke_width(2))).map_err(said)?;
-        let cut = past as f64 - 0.5;
-        let divide = DashedLineSeries::new([(cut, bottom), (cut, top)], 3, 3, INK.mix(0.5).stroke_width(1));
-        chart.draw_series(divide).map_err(said)?;
-        let values = fan.history.iter().chain(&fan.actual).enumerate();
-        let mut run: Vec<(f64, f32)> = Vec::new();
-        let mut runs = Vec::new();
-        for (step, value) in values.clone() {
-            match value.filter(|value| value.is_finite()) {
-                Some(value) => run.push((step as f64, value)),
-                None => runs.push(std::mem::take(&mut run)),
-            }
-        }
-        runs.push(run);
-        for run in runs {
-            chart.draw_series(LineSeries::new(run, INK.mix(0.55).stroke_width(1))).map_err(said)?;
-        }
-        let dots = values.filter(|(step, _)| *step >= past).filter_map(|(step, value)| {
-            Some(Circle::new((step as f64, value.filter(|value| value.is_finite())?), 3, INK.filled()))
-        });
-        chart.draw_series(dots).map_err(said)?;
-        Ok(())
-    })
+    let missing = |values: &[Option<f32>]| values.iter().map(|value| value.unwrap_or(f32::NAN)).collect::<Vec<_>>();
+    let drawn = plot::Fan {
+        start,
+        step_days: i64::from(fan.step_days),
+        past: &missing(&fan.history),
+        actual: &missing(&fan.actual),
+        quantiles: &fan.quantiles,
+        rival: &[],
+        promoted: &fan.promotion,
+        unit: "units",
+    };
+    drawn.svg().map_err(|reason| ReportError::Plot { plot: "forecast fan", reason })
 }

@@ -1,9 +1,11 @@
-//! Whole rounds, in memory: [`drop_outs`] with honest ends, [`regular`] on a k-regular graph, [`hostile_server`], [`split_u1`] and
-//! [`hostile_client`] with one that is not, [`offers`] before a round begins. Everything is drawn from fixed seeds.
+//! Whole rounds, in memory: [`drop_outs`] with honest ends, [`regular`] on a k-regular graph, [`hostile_server`],
+//! [`split_u1`] and [`hostile_client`] with one that is not, [`offers`] before a round begins. [`messages`] alone, and the
+//! published [`vectors`]. Everything is drawn from fixed seeds.
 
 mod drop_outs;
 mod hostile_client;
 mod hostile_server;
+mod messages;
 mod offers;
 mod regular;
 mod split_u1;
