@@ -1,7 +1,7 @@
 /*
  * One merchant, its disk and crashes: what can leave the machine, and what is on disk by then?
  *
- * The merchant's steps are those of client/src/round/driver.rs, in their order. Everybody else is taken to be against
+ * The merchant's steps are those of client/src/round/driver/one_round.rs, in their order. Everybody else is taken to be against
  * it: the server offers the round again whenever it likes, delivers either of two sets U1, names either of two sets U2,
  * has enough statements for whatever this merchant signed, sends any request at any time, and repeats itself. The
  * machine may stop between any two steps. A file that was written and not yet synced survives that or does not.
