@@ -14,8 +14,6 @@ use tokio::sync::oneshot;
 
 use crate::peer::Peer;
 
-/// Open connections of everybody. Below 1,024, the usual limit of open files, so that the database and models find some.
-const CONNECTIONS_MAX: usize = 768;
 /// Open connections with one certificate. A client has one, and a second while the first is being lost.
 pub(crate) const CONNECTIONS_PER_MERCHANT_MAX: usize = 8;
 /// Open connections without a certificate, handshakes included, from one address. Merchants behind one address join one
@@ -23,8 +21,11 @@ pub(crate) const CONNECTIONS_PER_MERCHANT_MAX: usize = 8;
 const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
 
 /// The open connections.
-#[derive(Default)]
-pub(crate) struct Connections(Mutex<Open>);
+pub(crate) struct Connections {
+    /// Of everybody together.
+    most: usize,
+    open: Mutex<Open>,
+}
 
 #[derive(Default)]
 struct Open {
@@ -42,8 +43,13 @@ pub(crate) struct Place {
 }
 
 impl Connections {
+    /// None yet, and never more than `most`.
+    pub(crate) fn up_to(most: usize) -> Self {
+        Self { most, open: Mutex::default() }
+    }
+
     fn open(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a new connection of `peer`, what resolves when it has to give way, and who gives way now.
@@ -53,7 +59,7 @@ impl Connections {
         let number = open.next;
         open.next += 1;
         open.put(peer, number, sender);
-        let gave_way = open.make_room(peer);
+        let gave_way = open.make_room(peer, self.most);
         (Place { connections: Arc::clone(self), peer, number }, ended, gave_way)
     }
 }
@@ -67,7 +73,7 @@ impl Place {
         let sender = open.remove(self.peer, self.number)?;
         self.peer = peer;
         open.put(peer, self.number, sender);
-        open.make_room(peer)
+        open.make_room(peer, connections.most)
     }
 }
 
@@ -93,15 +99,15 @@ impl Open {
         Some(sender)
     }
 
-    /// Ends one connection where `peer`, or everybody together, has one too many.
-    fn make_room(&mut self, peer: Peer) -> Option<Peer> {
+    /// Ends one connection where `peer` has one too many, or everybody together more than `most_together`.
+    fn make_room(&mut self, peer: Peer, most_together: usize) -> Option<Peer> {
         let most = match peer {
             Peer::Certified(_) => CONNECTIONS_PER_MERCHANT_MAX,
             Peer::Stranger(_) => CONNECTIONS_PER_ADDRESS_MAX,
         };
         let victim = if self.of.get(&peer).is_some_and(|places| places.len() > most) {
             peer
-        } else if self.total > CONNECTIONS_MAX {
+        } else if self.total > most_together {
             let rank = |(peer, places): &(&Peer, &BTreeMap<_, _>)| (matches!(peer, Peer::Stranger(_)), places.len());
             *self.of.iter().max_by_key(rank)?.0
         } else {
@@ -119,6 +125,8 @@ mod tests {
 
     use super::*;
 
+    const MOST: usize = 768;
+
     fn merchant(n: usize) -> Peer {
         Peer::Certified(sha256(&n.to_be_bytes()))
     }
@@ -135,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_merchant_with_its_full_number_gives_up_its_own_oldest() {
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(Connections::up_to(MOST));
         let mut other = connections.enter(merchant(1));
         let mut held: Vec<Held> = (0..CONNECTIONS_PER_MERCHANT_MAX).map(|_| connections.enter(merchant(0))).collect();
         assert!(held.iter_mut().all(|one| one.2.is_none() && !ended(one)));
@@ -149,11 +157,11 @@ mod tests {
 
     #[test]
     fn of_all_places_strangers_give_way_first_and_the_one_with_the_most_before_the_others() {
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(Connections::up_to(MOST));
         let mut many: Vec<Held> = (0..CONNECTIONS_PER_ADDRESS_MAX).map(|_| connections.enter(stranger(0))).collect();
         let mut lone = connections.enter(stranger(1));
         let each = CONNECTIONS_PER_MERCHANT_MAX;
-        let left = CONNECTIONS_MAX - many.len() - 1;
+        let left = MOST - many.len() - 1;
         let merchants: Vec<Held> = (0..left).map(|n| connections.enter(merchant(n / each))).collect();
         assert!(merchants.iter().all(|held| held.2.is_none()));
         let next = connections.enter(merchant(9_999));
@@ -170,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_handshake_that_ends_with_a_certificate_counts_for_the_merchant() {
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(Connections::up_to(MOST));
         let mut held: Vec<Held> =
             (0..CONNECTIONS_PER_MERCHANT_MAX + 1).map(|_| connections.enter(stranger(0))).collect();
         let gave: Vec<_> = held.iter_mut().map(|one| one.0.belongs_to(merchant(0))).collect();

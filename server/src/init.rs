@@ -196,6 +196,7 @@ impl<'a> Checked<'a> {
             gather_ms: u64::try_from(options.gather.as_millis()).unwrap_or(u64::MAX),
             expected_merchants: options.expected_merchants,
             certificate_days: options.certificate_days,
+            connections_max: settings::connections_max(),
         };
         settings.check()?;
         let plan = PrivacyPlan::parse(&options.plan)?;

@@ -258,7 +258,8 @@ impl Server {
                 shared.peer_turned_away(peer, &why);
             }
         };
-        let incoming = transport::incoming(listener, acceptor, Patience::default(), crowded);
+        let most = usize::try_from(self.shared.state.settings().connections_max).unwrap_or(usize::MAX);
+        let incoming = transport::incoming(listener, acceptor, Patience::default(), most, crowded);
         let serving = router.serve_with_incoming_shutdown(incoming, async {
             let _ = stopped.await;
         });

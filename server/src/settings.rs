@@ -33,6 +33,14 @@ pub struct Settings {
     pub expected_merchants: u16,
     /// Days for which merchants' certificates are valid.
     pub certificate_days: u16,
+    /// Connections held open altogether; each merchant needs one, and a file of the operating system.
+    #[serde(default = "connections_max")]
+    pub connections_max: u32,
+}
+
+/// Below 1,024, the usual limit of open files, so that the database and models find some.
+pub(crate) const fn connections_max() -> u32 {
+    768
 }
 
 /// Why settings were refused.
@@ -89,6 +97,9 @@ impl Settings {
         if !(1..=3650).contains(&self.certificate_days) {
             return field("certificate-days", "must lie in 1..=3650");
         }
+        if !(64..=1_000_000).contains(&self.connections_max) {
+            return field("connections-max", "must lie in 64..=1000000, below the limit of open files (`ulimit -n`)");
+        }
         if self.names.len() > 64 || self.names.iter().any(|n| !is_host(n)) {
             return field("names", "must be at most 64 host names or IP addresses");
         }
@@ -130,6 +141,9 @@ impl Settings {
                 "# Merchants to wait for even before so many are enrolled; 0 waits for those enrolled.\n"
             }
             Some("certificate-days") => "# Days for which merchants' certificates are valid.\n",
+            Some("connections-max") => {
+                "# Connections held open altogether. Each merchant needs one: above 700 merchants raise it, and with it the\n# limit of open files (ulimit -n).\n"
+            }
             _ => "",
         };
         values.lines().map(|line| format!("{}{line}\n", comment(line))).collect()
@@ -157,7 +171,21 @@ mod tests {
             gather_ms: 10_000,
             expected_merchants: 0,
             certificate_days: 365,
+            connections_max: connections_max(),
         }
+    }
+
+    #[test]
+    fn a_file_of_before_holds_the_usual_number_of_connections_and_too_few_are_refused() {
+        let file: String = settings()
+            .to_file()
+            .lines()
+            .filter(|line| !line.contains("connections-max"))
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert_eq!(toml::from_str::<Settings>(&file).unwrap().connections_max, 768);
+        let few = Settings { connections_max: 63, ..settings() }.check().unwrap_err();
+        assert!(few.to_string().contains("connections-max"), "{few}");
     }
 
     #[test]

@@ -77,16 +77,17 @@ pub(crate) fn acceptor(
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts connections until the receiver is dropped; `crowded` hears of everyone whose connection had to give way.
+/// Accepts connections, at most `most` at a time, until the receiver is dropped; `crowded` hears of everyone whose connection had to give way.
 pub(crate) fn incoming(
     listener: TcpListener,
     acceptor: TlsAcceptor,
     patience: Patience,
+    most: usize,
     crowded: impl Fn(Peer) + Clone + Send + 'static,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(16);
     tokio::spawn(async move {
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(Connections::up_to(most));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -229,7 +230,7 @@ mod tests {
         let acceptor = acceptor(authority.certificate(), certificate, key).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut connections = incoming(listener, acceptor, patience, |_| {});
+        let mut connections = incoming(listener, acceptor, patience, 64, |_| {});
         tokio::spawn(async move {
             while let Some(Ok(mut connection)) = connections.next().await {
                 tokio::spawn(async move { while !matches!(connection.read(&mut [0; 64]).await, Ok(0) | Err(_)) {} });

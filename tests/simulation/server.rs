@@ -60,7 +60,6 @@ pub struct Server {
     rounds: u64,
     lies: Option<u64>,
     present: BTreeMap<Name, Vec<PrekeyBundle>>,
-    present_since: Option<Millis>,
     round: Option<Round>,
     pub offers: Vec<VerifiedOffer>,
 }
@@ -75,7 +74,6 @@ impl Server {
             rounds,
             lies,
             present: BTreeMap::new(),
-            present_since: None,
             round: None,
             offers: Vec::new(),
         }
@@ -97,7 +95,7 @@ impl Server {
         self.round.is_none() && self.disk.opened.len() as u64 >= self.rounds
     }
 
-    /// The number of participant `name`, counted from 0 as merchants are.
+    /// The participant that merchant `name` is, where it is invited.
     fn number(
         offer: &VerifiedOffer,
         identities: &BTreeMap<Name, (MerchantId, VerifyingKey)>,
@@ -127,7 +125,6 @@ impl Server {
     pub fn start(&mut self) -> Vec<Action<Down>> {
         self.round = None;
         self.present.clear();
-        self.present_since = None;
         let ended = |sid: &Sha256Digest| {
             self.disk.closed.iter().any(|(other, ..)| other == sid) || self.disk.abandoned.contains(sid)
         };
@@ -139,7 +136,7 @@ impl Server {
         let mut actions = Vec::new();
         let sid = match &message {
             Up::Hello(bundles) => {
-                actions.extend(self.hello(from, bundles, now));
+                actions.extend(self.hello(from, bundles));
                 None
             }
             Up::Shares { sid, .. }
@@ -160,7 +157,7 @@ impl Server {
         actions
     }
 
-    fn hello(&mut self, from: Name, bundles: &[PrekeyBundle], now: Millis) -> Option<Action<Down>> {
+    fn hello(&mut self, from: Name, bundles: &[PrekeyBundle]) -> Option<Action<Down>> {
         if let Some(round) = &self.round
             && matches!(round.open, Some(Open::Shares(_)))
             && Self::number(&round.offer, &self.identities, from).is_some()
@@ -168,7 +165,6 @@ impl Server {
             return Some(Action::Send(from, Down::Offer(round.signed.clone())));
         }
         self.present.insert(from, bundles.to_vec());
-        self.present_since.get_or_insert(now);
         None
     }
 
@@ -302,17 +298,15 @@ impl Server {
         offer.everyone().iter().map(|number| Action::Send(self.name(offer, number), message.clone())).collect()
     }
 
-    /// Starts a round once everybody is there, or enough have waited long enough.
+    /// Starts a round once everybody is there: the thresholds of a run are for its whole cohort.
     fn gather(&mut self, now: Millis) -> Vec<Action<Down>> {
-        let Some(since) = self.present_since else { return Vec::new() };
         let used: BTreeSet<(Name, u64)> = self.disk.opened.iter().flat_map(|(_, used)| used.iter().copied()).collect();
         let fresh =
             |name: Name, bundles: &[PrekeyBundle]| bundles.iter().find(|b| !used.contains(&(name, b.index))).cloned();
         let ready: Vec<(Name, PrekeyBundle)> =
             self.present.iter().filter_map(|(name, bundles)| Some((*name, fresh(*name, bundles)?))).collect();
         let whole = ready.len() == usize::from(self.threshold.participants());
-        // The thresholds of a run are for its whole cohort.
-        if self.disk.opened.len() as u64 >= self.rounds || !whole || now < since {
+        if self.disk.opened.len() as u64 >= self.rounds || !whole {
             return Vec::new();
         }
         let mut keys = AwaitingKeys::new();
@@ -326,7 +320,6 @@ impl Server {
         let opened = Durable::Opened { sid: offer.sid(), used };
         self.offers.push(offer.clone());
         self.present.clear();
-        self.present_since = None;
         self.round = Some(Round {
             offer: offer.clone(),
             signed: signed.clone(),
