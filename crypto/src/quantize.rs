@@ -329,10 +329,6 @@ impl NoisedUpdate {
     pub fn residues(&self) -> &[u64] {
         &self.residues
     }
-
-    pub(crate) fn into_residues(self) -> Zeroizing<Vec<u64>> {
-        self.residues
-    }
 }
 
 /// The plain sum of contributions modulo 2^b: what secure aggregation computes without seeing the summands.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Cost of secure aggregation beside Flower's SecAgg+ (PyPI), in one run on one core. See README.md."""
+"""Cost of secure aggregation beside Flower's SecAgg+ (PyPI), in one run on the same cores. See README.md."""
 
 import argparse
 import copy
@@ -185,7 +185,7 @@ def check(found, survivors):
 
 
 def ours(arguments):
-    command = [arguments.ours, "--format", "json", "--threads", "1"]
+    command = [arguments.ours, "--format", "json", "--threads", str(arguments.cores)]
     for name in ("participants", "neighbours", "dimension", "drop_out"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     output = subprocess.run(command, capture_output=True, text=True)
@@ -217,7 +217,7 @@ def table(mine, their):
     upload = "upload_bytes_per_parameter"
     print(f"| bytes uploaded a parameter | | | {mine[upload]:.3f} | {their[upload]:.3f} |")
     print(f"\nours: keystream {mine['keystream_bytes_per_s'] / 1e9:.2f} GB/s, ", end="")
-    print(f"copying {mine['copy_bytes_per_s'] / 1e9:.2f} GB/s on this core")
+    print(f"copying {mine['copy_bytes_per_s'] / 1e9:.2f} GB/s on one core")
     return missed
 
 
@@ -229,14 +229,17 @@ def main():
     parser.add_argument("--threshold", type=int, help="Flower's shares that reconstruct; by default as many as ours")
     parser.add_argument("--dimension", type=int, default=1_000_000)
     parser.add_argument("--drop-out", type=float, default=0.05, help="share of clients without a masked update")
+    parser.add_argument("--cores", type=int, default=1, help="that both may use")
     parser.add_argument("--theirs-only", action="store_true", help="run and print Flower's half alone")
     arguments = parser.parse_args()
 
-    # One core for everything, also for processes and threads started from here.
-    core = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
+    # The same cores for everything, also for processes and threads started from here.
+    cores = sorted(os.sched_getaffinity(0), reverse=True)[: arguments.cores]
+    if len(cores) < arguments.cores:
+        sys.exit(f"this machine has {len(cores)} cores")
+    os.sched_setaffinity(0, cores)
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    print(f"flwr {version('flwr')}, NumPy {np.__version__}, Python {sys.version.split()[0]}, core {core} alone")
+    print(f"flwr {version('flwr')}, NumPy {np.__version__}, Python {sys.version.split()[0]}, cores: {cores}")
     print(f"{arguments.participants} clients, {arguments.neighbours} neighbours each, ", end="")
     print(f"{arguments.dimension:,} parameters, {arguments.drop_out:.0%} vanish")
 

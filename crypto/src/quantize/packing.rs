@@ -41,20 +41,36 @@ impl Grid {
         if residues.len() != self.dimension() {
             return Err(UnpackError::Length { expected: self.dimension(), found: residues.len() });
         }
+        let mut out = vec![0; self.packed_len()];
+        self.pack_block(residues, &mut out);
+        Ok(out)
+    }
+
+    /// Packs residues from a multiple of eight on, of any representative, into the bytes they take.
+    pub(crate) fn pack_block(&self, residues: &[u64], bytes: &mut [u8]) {
         let bits = u32::from(self.bits());
-        let mut out = Vec::with_capacity(self.packed_len() + 8);
+        if bits == 32 {
+            let words = bytes.as_chunks_mut().0;
+            words.iter_mut().zip(residues).for_each(|(word, residue)| *word = (*residue as u32).to_le_bytes());
+            return;
+        }
+        let mut words = bytes.chunks_mut(8);
+        let mut write = |pending: u64| {
+            if let Some(word) = words.next() {
+                word.copy_from_slice(&pending.to_le_bytes()[..word.len()]);
+            }
+        };
         let (mut pending, mut held) = (0u128, 0u32);
         for &residue in residues {
             pending |= u128::from(residue & self.modulus_mask()) << held;
             held += bits;
             if held >= 64 {
-                out.extend_from_slice(&(pending as u64).to_le_bytes());
+                write(pending as u64);
                 pending >>= 64;
                 held -= 64;
             }
         }
-        out.extend_from_slice(&(pending as u64).to_le_bytes()[..held.div_ceil(8) as usize]);
-        Ok(out)
+        write(pending as u64);
     }
 
     /// Unpacks residues `[d]`.

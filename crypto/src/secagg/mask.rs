@@ -8,9 +8,10 @@
 //! full 64-bit words that wrap; whoever hands them on reduces them. Expansion and addition are fused over tiles that
 //! stay in the first-level cache, so no mask ever exists as a whole, and long vectors are split over threads. A tile is
 //! encrypted from counters that all its masks share: faster than a stream cipher's interface, which counts for each, clears
-//! a buffer and adds the keystream to it.
+//! a buffer and adds the keystream to it. Masks are added a few at a time, so that the tile is read and written less often.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::thread;
 
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
@@ -18,6 +19,7 @@ use aes::{Aes256, Block};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::graph::Sign;
+use crate::quantize::Grid;
 
 /// One mask to apply.
 pub(super) struct Mask {
@@ -25,8 +27,11 @@ pub(super) struct Mask {
     pub(super) sign: Sign,
 }
 
-/// Residues per tile: 8 or 16 KiB of keystream.
-const TILE: usize = 2048;
+/// Residues per tile: 4 or 8 KiB of keystream a mask.
+const TILE: usize = 1024;
+
+/// Masks whose keystreams are added up in one go.
+const GROUP: usize = 4;
 
 /// Bytes of a block of the cipher.
 const BLOCK: usize = 16;
@@ -36,19 +41,8 @@ const RESIDUES_PER_THREAD: usize = 1 << 16;
 
 /// Applies every mask to `sum` `[d]`, modulo 2^`bits` (the bits above are left arbitrary).
 pub(super) fn apply(sum: &mut [u64], bits: u8, masks: &[Mask]) {
-    let work = sum.len().saturating_mul(masks.len().max(1)) / RESIDUES_PER_THREAD;
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(work).max(1);
-    let share = sum.len().div_ceil(threads).next_multiple_of(TILE);
-    thread::scope(|scope| {
-        let mut parts = sum.chunks_mut(share).enumerate();
-        let first = parts.next();
-        for (index, part) in parts {
-            scope.spawn(move || apply_from(part, index * share, bits, masks));
-        }
-        if let Some((_, part)) = first {
-            apply_from(part, 0, bits, masks);
-        }
-    });
+    let share = share_of_a_thread(sum.len(), masks.len());
+    in_threads(sum.chunks_mut(share).enumerate(), |(index, part)| apply_from(part, index * share, bits, masks));
 }
 
 /// [`apply`] on the residues from `start` on.
@@ -60,11 +54,77 @@ fn apply_from(sum: &mut [u64], start: usize, bits: u8, masks: &[Mask]) {
     }
 }
 
+fn apply_words<W: Word<BYTES>, const BYTES: usize>(sum: &mut [u64], start: usize, masks: &[Mask]) {
+    expand(sum.len(), start, masks, |range, tile: &[W]| {
+        sum[range].iter_mut().zip(tile).for_each(|(s, t)| *s = s.wrapping_add((*t).into()));
+    });
+}
+
+/// Residues `[d]` with every mask applied, packed: ⌈d·b/8⌉ bytes. The wrapped sums, whose bits above b would tell something
+/// of the residues, are never in memory as a whole.
+///
+/// # Panics
+/// Where there are not as many residues as the grid has dimensions.
+pub(super) fn masked(residues: &[u64], grid: &Grid, masks: &[Mask]) -> Vec<u8> {
+    assert_eq!(residues.len(), grid.dimension(), "invariant: an update has its grid's dimension");
+    let mut bytes = vec![0; grid.packed_len()];
+    let share = share_of_a_thread(residues.len(), masks.len());
+    // A share is a multiple of the tile, and the residues of a tile take whole bytes.
+    let parts = residues.chunks(share).zip(bytes.chunks_mut(grid.packed_len_of(share)));
+    in_threads(parts.enumerate(), |(index, (part, bytes))| {
+        if grid.bits() <= 32 {
+            pack_words::<u32, 4>(part, bytes, index * share, grid, masks);
+        } else {
+            pack_words::<u64, 8>(part, bytes, index * share, grid, masks);
+        }
+    });
+    bytes
+}
+
+fn pack_words<W: Word<BYTES>, const BYTES: usize>(
+    residues: &[u64],
+    bytes: &mut [u8],
+    start: usize,
+    grid: &Grid,
+    masks: &[Mask],
+) {
+    let mut sum = Zeroizing::new(vec![0; TILE]);
+    expand(residues.len(), start, masks, |range, tile: &[W]| {
+        let sum = &mut sum[..range.len()];
+        let bytes = &mut bytes[grid.packed_len_of(range.start)..grid.packed_len_of(range.end)];
+        for ((s, residue), t) in sum.iter_mut().zip(&residues[range]).zip(tile) {
+            *s = residue.wrapping_add((*t).into());
+        }
+        grid.pack_block(sum, bytes);
+    });
+}
+
+/// How many residues one thread works on: a multiple of [`TILE`].
+fn share_of_a_thread(residues: usize, masks: usize) -> usize {
+    let work = residues.saturating_mul(masks.max(1)) / RESIDUES_PER_THREAD;
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(work).max(1);
+    residues.div_ceil(threads).next_multiple_of(TILE).max(TILE)
+}
+
+/// Works on each part in a thread of its own, on the first one in this thread.
+fn in_threads<P: Send>(mut parts: impl Iterator<Item = P>, work: impl Fn(P) + Sync) {
+    thread::scope(|scope| {
+        let first = parts.next();
+        let work = &work;
+        for part in parts {
+            scope.spawn(move || work(part));
+        }
+        if let Some(part) = first {
+            work(part);
+        }
+    });
+}
+
 /// A keystream word.
 trait Word<const BYTES: usize>: Copy + Default + Zeroize + Into<u64> {
     fn from_bytes(bytes: [u8; BYTES]) -> Self;
     fn plus(self, other: Self) -> Self;
-    fn minus(self, other: Self) -> Self;
+    fn negated(self) -> Self;
 }
 
 macro_rules! word {
@@ -76,8 +136,8 @@ macro_rules! word {
             fn plus(self, other: Self) -> Self {
                 self.wrapping_add(other)
             }
-            fn minus(self, other: Self) -> Self {
-                self.wrapping_sub(other)
+            fn negated(self) -> Self {
+                self.wrapping_neg()
             }
         }
     };
@@ -85,34 +145,61 @@ macro_rules! word {
 word!(u32, 4);
 word!(u64, 8);
 
-fn apply_words<W: Word<BYTES>, const BYTES: usize>(sum: &mut [u64], start: usize, masks: &[Mask]) {
-    let ciphers: Vec<_> = masks.iter().map(|mask| (Aes256::new((&*mask.key).into()), mask.sign)).collect();
+/// Expands the masks of `length` residues from `start` on, tile by tile: `each` is given which residues, counted from
+/// `start`, and the sum of their masks.
+fn expand<W: Word<BYTES>, const BYTES: usize>(
+    length: usize,
+    start: usize,
+    masks: &[Mask],
+    mut each: impl FnMut(Range<usize>, &[W]),
+) {
+    let ciphers = |sign| -> Vec<Aes256> {
+        masks.iter().filter(|mask| mask.sign == sign).map(|mask| Aes256::new((&*mask.key).into())).collect()
+    };
+    let (subtracted, added) = (ciphers(Sign::Minus), ciphers(Sign::Plus));
     let mut counters = vec![Block::default(); TILE * BYTES / BLOCK];
-    let mut keystream = Zeroizing::new(vec![0u8; TILE * BYTES]);
+    let mut keystreams = Zeroizing::new(vec![0u8; GROUP * TILE * BYTES]);
     let mut tile = vec![W::default(); TILE];
-    // Parts begin at a multiple of the tile, which is one of whole blocks.
-    let first_block = (start * BYTES / BLOCK) as u64;
-    for (part, first) in sum.chunks_mut(TILE).zip((first_block..).step_by(TILE * BYTES / BLOCK)) {
-        let tile = &mut tile[..part.len()];
-        tile.fill(W::default());
-        let counters = &mut counters[..(part.len() * BYTES).div_ceil(BLOCK)];
+    for at in (0..length).step_by(TILE) {
+        let range = at..length.min(at + TILE);
+        let tile = &mut tile[..range.len()];
+        let counters = &mut counters[..(range.len() * BYTES).div_ceil(BLOCK)];
+        // Parts begin at a multiple of the tile, which is one of whole blocks.
+        let first = ((start + at) * BYTES / BLOCK) as u64;
         for (block, counter) in counters.iter_mut().zip(first..) {
             *block = u128::from(counter).to_be_bytes().into();
         }
-        let keystream = &mut keystream[..counters.len() * BLOCK];
-        for (cipher, sign) in &ciphers {
-            let (blocks, _) = Block::slice_as_chunks_mut(keystream);
-            cipher.encrypt_blocks_b2b(counters, blocks).expect("invariant: as many blocks as counters");
-            let (words, _) = keystream.as_chunks::<BYTES>();
-            let pairs = tile.iter_mut().zip(words);
-            match sign {
-                Sign::Plus => pairs.for_each(|(t, word)| *t = t.plus(W::from_bytes(*word))),
-                Sign::Minus => pairs.for_each(|(t, word)| *t = t.minus(W::from_bytes(*word))),
-            }
-        }
-        part.iter_mut().zip(&*tile).for_each(|(s, t)| *s = s.wrapping_add((*t).into()));
+        tile.fill(W::default());
+        add(tile, counters, &subtracted, &mut keystreams);
+        tile.iter_mut().for_each(|t| *t = t.negated());
+        add(tile, counters, &added, &mut keystreams);
+        each(range, tile);
     }
     tile.zeroize();
+}
+
+/// Adds every cipher's keystream over `counters` to the tile; `keystreams` is scratch of [`GROUP`] tiles.
+fn add<W: Word<BYTES>, const BYTES: usize>(
+    tile: &mut [W],
+    counters: &[Block],
+    ciphers: &[Aes256],
+    keystreams: &mut [u8],
+) {
+    let mut keystreams = keystreams.chunks_exact_mut(TILE * BYTES);
+    let mut keystreams: [&mut [u8]; GROUP] =
+        std::array::from_fn(|_| &mut keystreams.next().expect("invariant: one each")[..counters.len() * BLOCK]);
+    for group in ciphers.chunks(GROUP) {
+        for (cipher, keystream) in group.iter().zip(&mut keystreams) {
+            let (blocks, _) = Block::slice_as_chunks_mut(keystream);
+            cipher.encrypt_blocks_b2b(counters, blocks).expect("invariant: as many blocks as counters");
+        }
+        keystreams[group.len()..].iter_mut().for_each(|unused| unused.fill(0));
+        let [a, b, c, d] = keystreams.each_ref().map(|keystream| &keystream.as_chunks::<BYTES>().0[..tile.len()]);
+        for ((((t, a), b), c), d) in tile.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            let [a, b, c, d] = [a, b, c, d].map(|bytes| W::from_bytes(*bytes));
+            *t = t.plus(a.plus(b)).plus(c.plus(d));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +235,21 @@ mod tests {
             assert_ne!(reduced(&sum, bits), reduced(&start, bits));
             apply(&mut sum, bits, &[mask(1, Sign::Minus), mask(2, Sign::Plus)]);
             assert_eq!(reduced(&sum, bits), reduced(&start, bits), "{bits} bits");
+        }
+    }
+
+    #[test]
+    fn what_is_packed_is_the_masked_sum() {
+        let masks: Vec<Mask> = (0..11).map(|i| mask(i, if i % 3 == 0 { Sign::Minus } else { Sign::Plus })).collect();
+        for (length, bits) in
+            [(1, 8), (TILE, 20), (3 * TILE + 5, 27), (RESIDUES_PER_THREAD + 1, 32), (5_000, 33), (4_001, 62)]
+        {
+            let grid = Grid::new(length as u32, bits, 1, 1.0).expect("a valid grid");
+            let residues: Vec<u64> =
+                (0..length as u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - bits)).collect();
+            let mut sum = residues.clone();
+            apply(&mut sum, bits, &masks);
+            assert_eq!(masked(&residues, &grid, &masks), grid.pack(&sum).expect("as many"), "{length} of {bits} bits");
         }
     }
 

@@ -7,6 +7,7 @@
 //! a [`NoisedUpdate`] is taken.
 
 use std::collections::BTreeMap;
+use std::thread;
 
 use zeroize::Zeroizing;
 
@@ -92,14 +93,17 @@ impl SendingMaskedUpdate {
         held.sort_by_key(|(number, _)| *number);
 
         let grid = offer.grid();
-        let mut residues = update.into_residues();
-        mask::apply(&mut residues, grid.bits(), &masks);
-        let bytes = grid.pack(&residues).expect("invariant: a noised update has its grid's dimension");
+        let bytes = mask::masked(update.residues(), &grid, &masks);
+        // Clearing the plain update takes as long as the digest.
+        let digest = thread::scope(|scope| {
+            scope.spawn(move || drop(update));
+            sha256(&bytes)
+        });
         let masked = MaskedUpdate {
             header: MaskedUpdateHeader {
                 sid,
                 length: bytes.len() as u64,
-                sha256: sha256(&bytes),
+                sha256: digest,
                 sharers_signature: member.identity.sign(SHARERS_CONTEXT, &sharers_message(&sid, &sharers)),
             },
             bytes,
