@@ -6,7 +6,7 @@
 //!
 //! Invariant: whatever private training sees of a series is authored by the merchant or public, or is computed
 //! from bounded lines of that series alone. No statistic crosses series and no step looks at two customers
-//! together. Left out on purpose: behaviour events (views, carts), databases, spreadsheets.
+//! together. Left out on purpose: behaviour events (views, carts), spreadsheets.
 
 pub mod bound;
 pub mod calendar;

@@ -7,9 +7,10 @@ use thiserror::Error;
 
 use super::{
     TableKind,
-    guess::{fields, required},
+    fields::{fields, required},
+    objects::lists,
     table::{Table, TableFormat},
-    value::ISO,
+    value::{ISO, UNIX, UNIX_MS},
 };
 
 /// How a discount column is written.
@@ -35,8 +36,8 @@ pub struct TableMapping {
     pub encoding: Option<String>,
     /// Numbers are written 1.234,56.
     pub decimal_comma: bool,
-    /// Ways in which days are written: `iso` (2024-01-31) or strptime formats such as `%d.%m.%Y`. A time of day may
-    /// follow in any of them.
+    /// Ways in which days are written: `iso` (2024-01-31) or strptime formats such as `%d.%m.%Y`, after any of which a
+    /// time of day may follow; `unix` and `unix-ms` count from 1970 in UTC.
     pub date_formats: Vec<String>,
     /// Orders: how the discount column is written.
     pub discount_unit: DiscountUnit,
@@ -46,6 +47,15 @@ pub struct TableMapping {
     pub cancelled_values: Vec<String>,
     /// Orders: beginnings of an order number that mark a return or a cancellation, such as `C`.
     pub return_order_prefixes: Vec<String>,
+    /// Orders: values of the event column that are orders, compared without case. Where none is named, every row is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub order_events: Vec<String>,
+    /// Orders: values of the event column that are goods coming back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub return_events: Vec<String>,
+    /// Queries: the column that only grows (a number, a time of change), from whose last value the next import goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// Field to column name.
     pub columns: BTreeMap<String, String>,
     /// Field to a value that every row has.
@@ -65,6 +75,9 @@ impl Default for TableMapping {
             returned_values: ["returned", "return", "refunded", "refund"].map(str::to_owned).to_vec(),
             cancelled_values: ["cancelled", "canceled", "unavailable", "void"].map(str::to_owned).to_vec(),
             return_order_prefixes: Vec::new(),
+            order_events: Vec::new(),
+            return_events: Vec::new(),
+            cursor: None,
             columns: BTreeMap::new(),
             constants: BTreeMap::new(),
             attributes: Vec::new(),
@@ -95,14 +108,39 @@ pub enum MappingError {
         /// The file's columns.
         header: String,
     },
+    /// A column to go on from that the answer to a query does not have.
+    #[error("the mapping's cursor is the column `{column}`, which the query does not answer with (`{header}`)")]
+    UnknownCursor {
+        /// The column named.
+        column: String,
+        /// The answer's columns.
+        header: String,
+    },
     /// A field without which the table says nothing.
-    #[error("the mapping has no column for `{field}`")]
+    #[error("the mapping has no column for `{field}`, nor a constant")]
     MissingField {
         /// The field.
         field: &'static str,
     },
+    /// Columns of two lists, of which no rows can be made.
+    #[error(
+        "the mapping takes columns from two lists of one object, `{one}` and `{other}`; rows are made of one list only, \
+         so keep the columns of one"
+    )]
+    TwoLists {
+        /// A column of one list.
+        one: String,
+        /// A column of the other.
+        other: String,
+    },
+    /// Events are chosen, but no column says what an event is.
+    #[error("the mapping names order-events or return-events, but no column for `event`")]
+    NoEventColumn,
     /// A date format that cannot be used.
-    #[error("the mapping's date format `{format}` is none; write `iso` or strptime fields such as `%d.%m.%Y`")]
+    #[error(
+        "the mapping's date format `{format}` is none; write `iso`, `unix`, `unix-ms` or strptime fields such as \
+         `%d.%m.%Y`"
+    )]
     DateFormat {
         /// The format.
         format: String,
@@ -115,13 +153,21 @@ pub enum MappingError {
     },
 }
 
+impl MappingError {
+    /// Whether it would be wrong for any file: then no guess can be what was meant.
+    pub fn is_of_the_mapping_alone(&self) -> bool {
+        !matches!(self, Self::UnknownColumn { .. })
+    }
+}
+
 impl TableMapping {
     /// How the table is written, as far as the mapping says.
     pub fn format(&self) -> TableFormat {
         TableFormat { delimiter: self.delimiter, encoding: self.encoding.clone() }
     }
 
-    /// Checks that every field is one of the kind's, every column is in the file, and nothing required is missing.
+    /// Checks that every field is one of the kind's, every column is in the file, and nothing required is missing. An
+    /// event log need not have columns that are not required.
     pub fn check(&self, kind: TableKind, table: &Table) -> Result<(), MappingError> {
         for field in self.columns.keys().chain(self.constants.keys()) {
             if !fields(kind).any(|known| known == field) {
@@ -131,7 +177,8 @@ impl TableMapping {
         }
         let attributes = self.attributes.iter().map(|column| (column, column));
         for (field, column) in self.columns.iter().chain(attributes) {
-            if table.column(column).is_none() {
+            let may_be_absent = table.has_optional_fields() && !required(kind).any(|required| required == field);
+            if table.column(column).is_none() && !may_be_absent {
                 return Err(MappingError::UnknownColumn {
                     field: field.clone(),
                     column: column.clone(),
@@ -139,13 +186,26 @@ impl TableMapping {
                 });
             }
         }
+        let cursor = self.cursor.as_ref().filter(|_| table.query().is_some());
+        if let Some(column) = cursor.filter(|column| table.column(column).is_none()) {
+            return Err(MappingError::UnknownCursor { column: column.clone(), header: table.header_shown() });
+        }
+        let mut lists = lists(self.columns.values()).into_values();
+        if let (Some(one), Some(other)) = (lists.next(), lists.next()) {
+            return Err(MappingError::TwoLists { one: one.to_owned(), other: other.to_owned() });
+        }
+        let chooses_events = !self.order_events.is_empty() || !self.return_events.is_empty();
+        if chooses_events && !self.columns.contains_key("event") {
+            return Err(MappingError::NoEventColumn);
+        }
         for field in required(kind) {
             if !self.columns.contains_key(field) && !self.constants.contains_key(field) {
                 return Err(MappingError::MissingField { field });
             }
         }
         for format in &self.date_formats {
-            let is_format = format == ISO || ["%d", "%e", "%j"].iter().any(|day| format.contains(day));
+            let is_format = [ISO, UNIX, UNIX_MS].contains(&format.as_str())
+                || ["%d", "%e", "%j"].iter().any(|day| format.contains(day));
             if !is_format {
                 return Err(MappingError::DateFormat { format: format.clone() });
             }

@@ -1,33 +1,53 @@
 //! Files into rows: every row is imported or rejected with its line number and a reason.
 //!
 //! A file that is no table is refused whole, with what was expected. A [`TableMapping`] says which column means what;
-//! it is guessed from usual column names where the merchant gave none, and kept for them to edit. Nothing here touches
-//! the disk, and no input bytes can make it panic.
+//! it is guessed from usual column names where the merchant gave none, and kept for them to edit. Nothing here writes to
+//! the disk, and no input bytes can make it panic. A file of any length is read in bounded memory: an [`Input`] is
+//! unpacked and decoded piece by piece, a [`Table`] hands on one row at a time.
 //!
-//! Left out: spreadsheets, Parquet, databases, JSON lines; time zones (a time is the wall clock as written).
+//! Left out: spreadsheets; time zones (a time is the wall clock as written).
 
+mod columns;
+mod delimited;
+mod fields;
 mod guess;
+mod input;
+mod json_lines;
 mod mapping;
+mod objects;
 mod orders;
+#[cfg(feature = "parquet")]
+mod parquet_file;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod record;
 mod reference;
 mod report;
+mod row;
 mod table;
 mod value;
+mod window;
 
+#[cfg(test)]
+mod form_tests;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{fmt, io};
 
+pub use columns::ReadTo;
 pub use guess::{detect, guess};
+pub use input::{Answer, Input, Part, is_postgres_address};
 pub use mapping::{DiscountUnit, Mapping, MappingError, TableMapping};
 pub use orders::read_orders;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresQuery;
 pub use reference::{HolidayRow, ProductDayRow, read_calendar, read_holidays, read_products, read_sales};
-pub use report::{ImportReport, REJECTED_LISTED, RejectedRow, RowError};
+pub use report::{ImportReport, MappingOrigin, REJECTED_LISTED, RejectedRow, RowError};
 use serde::{Deserialize, Serialize};
 pub use table::{Table, TableFormat};
 use thiserror::Error;
+pub use window::Mark;
 
 /// The tables a merchant can bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,7 +112,7 @@ pub enum IngestError {
     /// Some other kind of file.
     #[error(
         "{file} is {found}, not a table; export it as CSV (UTF-8, comma, semicolon or tab) with a header row such as \
-         `{expected}`"
+         `{expected}`, as JSON lines or as Parquet"
     )]
     NotATable {
         /// Name of the file.
@@ -111,12 +131,61 @@ pub enum IngestError {
         limit_bytes: u64,
     },
     /// Damaged compression.
-    #[error("{file} does not unpack as gzip ({reason}); transfer it again")]
-    Gzip {
+    #[error("{file} does not unpack as {packing} ({reason}); transfer it again")]
+    Unpack {
+        /// Name of the file.
+        file: String,
+        /// How it is compressed.
+        packing: &'static str,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A Parquet file that cannot be read.
+    #[error(
+        "{file} cannot be read as Parquet ({reason}); transfer it again, or write it with Snappy, zstd or no compression"
+    )]
+    Parquet {
         /// Name of the file.
         file: String,
         /// What the decoder said.
         reason: String,
+    },
+    /// The system cannot read it.
+    #[error("{file} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An address that is none.
+    #[error("the address of the database is no `postgres://user@host:port/database`: {reason}")]
+    DatabaseAddress {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A database that does not let us in.
+    #[error("{database} cannot be read: {reason}")]
+    Database {
+        /// The database, without a password.
+        database: String,
+        /// What it, or the system, said.
+        reason: String,
+    },
+    /// A query that cannot be answered.
+    #[error("{database} does not answer the query: {reason}")]
+    Query {
+        /// The database, without a password.
+        database: String,
+        /// What it said.
+        reason: String,
+    },
+    /// It became another file while it was being read.
+    #[error("{file} changed while it was being read; import it again when nothing writes to it")]
+    Changed {
+        /// Name of the file.
+        file: String,
     },
     /// The first row holds values.
     #[error("the first row of {file} is no header (`{found}`); add column names, such as `{expected}`")]

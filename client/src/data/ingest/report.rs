@@ -90,12 +90,16 @@ pub enum RowError {
         value: String,
     },
     /// The same row again.
-    #[error("the same {what} was already {}", if *.stored { "imported earlier" } else { "in this file" })]
+    #[error("the same {what} was already in this file")]
     Duplicate {
         /// Kind of row.
         what: &'static str,
-        /// Against what was stored before this file.
-        stored: bool,
+    },
+    /// A line of an event log that is no object.
+    #[error("no JSON object: {reason}")]
+    Json {
+        /// What the parser said.
+        reason: String,
     },
 }
 
@@ -115,7 +119,36 @@ impl RowError {
             Self::ZeroQuantity => "zero-quantity",
             Self::Flag { .. } => "flag",
             Self::Duplicate { .. } => "duplicate",
+            Self::Json { .. } => "json",
         }
+    }
+
+    /// The field it is about.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Encoding { column }
+            | Self::Missing { column }
+            | Self::TooLong { column, .. }
+            | Self::Date { column, .. }
+            | Self::Number { column, .. }
+            | Self::NegativePrice { column, .. }
+            | Self::OutOfRange { column, .. }
+            | Self::Flag { column, .. } => Some(column),
+            Self::ZeroQuantity => Some("quantity"),
+            Self::FieldCount { .. } | Self::Quote | Self::Duplicate { .. } | Self::Json { .. } => None,
+        }
+    }
+
+    /// Why a line is no object. The parser's own line number is always 1 here and is left out.
+    pub(super) fn of_json(line: &[u8], error: &serde_json::Error) -> Self {
+        let reason = if error.is_eof() {
+            "the line ends too early".to_owned()
+        } else if line.first() != Some(&b'{') {
+            "the line does not begin with {".to_owned()
+        } else {
+            format!("unexpected text at character {}", error.column())
+        };
+        Self::Json { reason }
     }
 
     /// A value as a reason may repeat it: one line, bounded.
@@ -132,12 +165,27 @@ impl RowError {
 /// One rejected row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RejectedRow {
-    /// Line of the file on which the row begins; the header is line 1.
+    /// Line of the file on which the row begins (the header is line 1), or the row's number where a file has no lines.
     pub line: u64,
+    /// Column of the file, where the reason is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
     /// Short name of the reason.
     pub code: &'static str,
     /// The reason in words.
     pub reason: String,
+}
+
+/// Where the mapping of an import comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MappingOrigin {
+    /// The mapping file, or the caller.
+    Given,
+    /// Guessed, and now in the mapping file.
+    Guessed,
+    /// Guessed; the mapping file has one that does not fit this table, and stays.
+    GuessedBeside,
 }
 
 /// What the import of one file did.
@@ -149,14 +197,35 @@ pub struct ImportReport {
     pub table: TableKind,
     /// Which column was taken for which field.
     pub columns: BTreeMap<String, String>,
+    /// Fields of the mapping whose column this file does not have (event logs need not have every field).
+    pub absent: BTreeMap<String, String>,
     /// Columns of the file that nothing was read from.
     pub unused: Vec<String>,
-    /// Rows after the header.
+    /// What rows are counted in: `line`, or `row` where a file has no lines.
+    pub counted_in: &'static str,
+    /// Events that are orders, where the mapping names any.
+    pub order_events: Vec<String>,
+    /// Events that are returns.
+    pub return_events: Vec<String>,
+    /// Lines at the beginning that an earlier import of this file had read; they were not read again.
+    pub read_before: u64,
+    /// When this very content was imported, where nothing has been added to it since.
+    pub imported_before: Option<String>,
+    /// Rows read.
     pub rows: u64,
     /// Rows that are new.
     pub imported: u64,
     /// Rows that changed something imported earlier (a line came back, a plan moved).
     pub updated: u64,
+    /// Rows that were there already, from an earlier import.
+    pub known: u64,
+    /// Events of other kinds, passed over.
+    pub other_events: u64,
+    /// Where the mapping comes from.
+    pub mapping: MappingOrigin,
+    /// Why the mapping in the mapping file does not fit, where it has one and the columns were guessed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<String>,
     /// Rows rejected.
     pub rejected_total: u64,
     /// Rejected rows by reason.
@@ -171,10 +240,20 @@ impl ImportReport {
             file: file.to_owned(),
             table,
             columns,
+            absent: BTreeMap::new(),
             unused,
+            counted_in: "line",
+            order_events: Vec::new(),
+            return_events: Vec::new(),
+            read_before: 0,
+            imported_before: None,
             rows: 0,
             imported: 0,
             updated: 0,
+            known: 0,
+            other_events: 0,
+            mapping: MappingOrigin::Given,
+            unfit: None,
             rejected_total: 0,
             reasons: BTreeMap::new(),
             rejected: Vec::new(),
@@ -186,7 +265,8 @@ impl ImportReport {
         self.rejected_total += 1;
         *self.reasons.entry(error.code()).or_default() += 1;
         if self.rejected.len() < REJECTED_LISTED {
-            let row = RejectedRow { line, code: error.code(), reason: error.to_string() };
+            let column = error.field().and_then(|field| self.columns.get(field)).cloned();
+            let row = RejectedRow { line, column, code: error.code(), reason: error.to_string() };
             let at = self.rejected.partition_point(|other| other.line <= line);
             self.rejected.insert(at, row);
         }
@@ -195,22 +275,46 @@ impl ImportReport {
 
 impl fmt::Display for ImportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(day) = &self.imported_before {
+            return writeln!(f, "{} as {}: imported on {day}, nothing new since", self.file, self.table);
+        }
+        write!(f, "{} as {}: {} rows", self.file, self.table, self.rows)?;
+        if self.read_before > 0 {
+            write!(f, " after {} lines that an earlier import had read", self.read_before)?;
+        }
         writeln!(
             f,
-            "{} as {}: {} rows, {} imported, {} updated, {} rejected",
-            self.file, self.table, self.rows, self.imported, self.updated, self.rejected_total
+            ", {} imported, {} updated, {} known already, {} rejected",
+            self.imported, self.updated, self.known, self.rejected_total
         )?;
-        let columns: Vec<String> = self.columns.iter().map(|(field, column)| format!("{field} ← {column}")).collect();
-        writeln!(f, "  columns: {}", columns.join(", "))?;
+        let shown = |columns: &BTreeMap<String, String>| {
+            columns.iter().map(|(field, column)| format!("{field} ← {column}")).collect::<Vec<_>>().join(", ")
+        };
+        writeln!(f, "  columns: {}", shown(&self.columns))?;
+        if !self.absent.is_empty() {
+            writeln!(f, "  not in this file: {}", shown(&self.absent))?;
+        }
         if !self.unused.is_empty() {
             writeln!(f, "  not used: {}", self.unused.join(", "))?;
+        }
+        if !self.order_events.is_empty() {
+            write!(f, "  orders are the events {}", self.order_events.join(", "))?;
+            if !self.return_events.is_empty() {
+                write!(f, ", returns {}", self.return_events.join(", "))?;
+            }
+            writeln!(f, "; {} other events passed over", self.other_events)?;
         }
         for (code, count) in &self.reasons {
             writeln!(f, "  {count} rejected: {code}")?;
         }
         const SHOWN: usize = 10;
         for row in self.rejected.iter().take(SHOWN) {
-            writeln!(f, "    line {}: {}", row.line, row.reason)?;
+            write!(f, "    {} {}", self.counted_in, row.line)?;
+            // A column that is called like its field is in the reason already.
+            if let Some(column) = row.column.as_ref().filter(|column| !row.reason.starts_with(*column)) {
+                write!(f, ", column {column}")?;
+            }
+            writeln!(f, ": {}", row.reason)?;
         }
         if self.rejected_total > SHOWN as u64 {
             writeln!(f, "    … and {} more", self.rejected_total - SHOWN as u64)?;

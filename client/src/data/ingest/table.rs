@@ -1,24 +1,32 @@
-//! A file's bytes as a table: unpacked, decoded, its delimiter found, its header read.
+//! A file or an answer as a table: what it is written in, its column names, and its rows one after the other.
+//!
+//! What it is written in is judged by its first bytes. Rows are never all in memory.
 
-use std::{borrow::Cow, io::Read as _};
+use std::{cell::OnceCell, fmt};
 
-use encoding_rs::{Encoding, UTF_8};
-
+#[cfg(feature = "parquet")]
+use super::parquet_file::{self, ParquetRows};
 use super::{
     IngestError, TableKind,
-    record::Records,
-    report::RowError,
-    value::{ISO, date, number},
+    columns::ReadTo,
+    delimited::{Delimited, DelimitedRows},
+    input::{Input, Part, ZSTD_MAGIC},
+    json_lines::{self, JsonRows},
+    row::Row,
+    window::{Mark, Window},
 };
 
-/// Longest file read, unpacked.
-const TABLE_BYTES_MAX: u64 = 1 << 30;
 /// Columns of a table.
-const COLUMNS_MAX: usize = 1_000;
-/// Bytes looked at when judging whether a file is text, and which delimiter it uses.
+pub(super) const COLUMNS_MAX: usize = 1_000;
+/// Rows that a guess looks at.
+pub(super) const SAMPLE: usize = 20_000;
+/// Longest value that a guess looks at, in bytes: no date, number or event is longer.
+pub(super) const SAMPLE_VALUE_MAX: usize = 200;
+/// Bytes looked at when judging what a file is.
 const HEAD_BYTES: usize = 64 * 1024;
-/// Delimiters tried, in order of preference.
-const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// First bytes of a Parquet file.
+const PARQUET_MAGIC: &[u8] = b"PAR1";
 
 /// How a table is written, where that is known; what is `None` is found out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,43 +37,96 @@ pub struct TableFormat {
     pub encoding: Option<String>,
 }
 
-/// A table in memory.
-#[derive(Debug)]
-pub struct Table {
-    name: String,
-    bytes: Vec<u8>,
-    delimiter: u8,
-    header: Vec<String>,
+/// What a table is written in.
+enum Form {
+    Delimited(Delimited),
+    JsonLines,
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
-/// One row: the line on which it begins, and its fields or what is wrong with it.
-pub(super) type Row<'a> = (u64, Result<Vec<Cow<'a, [u8]>>, RowError>);
+/// A table that can be read, more than once.
+pub struct Table {
+    input: Input,
+    encoding: Option<String>,
+    form: Form,
+    header: Vec<String>,
+    /// Values of each column, from the first rows.
+    values: OnceCell<Vec<Vec<String>>>,
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("name", &self.name()).field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+/// Rows being read.
+pub(super) trait Reading {
+    /// Reads the next row into `row`; false when there is none.
+    fn read(&mut self, row: &mut Row) -> Result<bool, IngestError>;
+
+    /// How far the text was read, where it is one to which lines can be added.
+    fn mark(&self) -> Option<Mark> {
+        None
+    }
+}
 
 impl Table {
-    /// Reads a plain or gzipped table. `name` appears in messages only.
+    /// Opens a table, plain or packed.
     ///
     /// # Errors
-    /// When the file is no table, is too large, does not unpack, has no header, or its encoding is unknown.
-    pub fn from_bytes(name: &str, bytes: &[u8], format: &TableFormat) -> Result<Self, IngestError> {
-        let unpacked = unpack(name, bytes)?;
-        if unpacked.iter().all(u8::is_ascii_whitespace) {
-            return Err(IngestError::Empty { file: name.to_owned(), expected: EXPECTED });
-        }
-        let bytes = decode(name, unpacked, format.encoding.as_deref())?;
-        if let Some(found) = other_format(&bytes) {
-            return Err(IngestError::NotATable { file: name.to_owned(), found, expected: EXPECTED });
-        }
-        let delimiter = match format.delimiter.and_then(|delimiter| u8::try_from(delimiter).ok()) {
-            Some(delimiter) if delimiter.is_ascii() => delimiter,
-            _ => sniff_delimiter(&bytes),
+    /// When it is no table, does not unpack, has no header, or its encoding is unknown.
+    pub fn open(input: &Input, format: &TableFormat) -> Result<Self, IngestError> {
+        let name = input.name();
+        let head = input.head(HEAD_BYTES)?;
+        let table = |form, header, values: Option<Vec<Vec<String>>>| Self {
+            input: input.clone(),
+            encoding: format.encoding.clone(),
+            form,
+            header,
+            values: values.map_or_else(OnceCell::new, OnceCell::from),
         };
-        let header = read_header(name, &bytes, delimiter)?;
-        Ok(Self { name: name.to_owned(), bytes, delimiter, header })
+        if input.query().is_none() && head.starts_with(PARQUET_MAGIC) {
+            #[cfg(feature = "parquet")]
+            {
+                let (header, values) = parquet_file::discover(input)?;
+                return Ok(table(Form::Parquet, header, Some(values)));
+            }
+            #[cfg(not(feature = "parquet"))]
+            return Err(not_a_table(name, "a Parquet file, which this build cannot read (feature `parquet`)"));
+        }
+        let is_packed = head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&ZSTD_MAGIC);
+        if let Some(found) = other_format(&head).filter(|_| !is_packed) {
+            return Err(not_a_table(name, found));
+        }
+        let text = || input.text(format.encoding.as_deref(), Part::First(0));
+        let mut head = Vec::new();
+        let mut beginning = text()?;
+        while head.len() < HEAD_BYTES && beginning.next_piece(&mut head)? {}
+        if head.iter().all(u8::is_ascii_whitespace) {
+            return Err(IngestError::Empty { file: name.to_owned(), expected: TableKind::Orders.expected_header() });
+        }
+        if let Some(found) = other_format(&head).or_else(|| binary(&head)) {
+            return Err(not_a_table(name, found));
+        }
+        if head.trim_ascii_start().first() == Some(&b'{') && input.query().is_none() {
+            let (header, values) = json_lines::discover(name, text()?)?;
+            return Ok(table(Form::JsonLines, header, Some(values)));
+        }
+        let form = Delimited::of(name, &head, text()?, format.delimiter)?;
+        let header = form.header.clone();
+        Ok(table(Form::Delimited(form), header, None))
     }
 
     /// Name of the file.
     pub fn name(&self) -> &str {
-        &self.name
+        self.input.name()
+    }
+
+    /// What tells a query from any other; none for a file.
+    pub fn query(&self) -> Option<&str> {
+        self.input.query()
     }
 
     /// Column names, trimmed.
@@ -73,9 +134,27 @@ impl Table {
         &self.header
     }
 
-    /// Delimiter given or found.
-    pub fn delimiter(&self) -> char {
-        char::from(self.delimiter)
+    /// Delimiter given or found, where fields are delimited.
+    pub fn delimiter(&self) -> Option<char> {
+        match &self.form {
+            Form::Delimited(form) => Some(char::from(form.delimiter)),
+            _ => None,
+        }
+    }
+
+    /// Whether a row need not have every field, as the objects of an event log do not.
+    pub fn has_optional_fields(&self) -> bool {
+        matches!(self.form, Form::JsonLines)
+    }
+
+    /// What rows are counted in: `line` of the file, or `row` where it has no lines.
+    pub fn counted_in(&self) -> &'static str {
+        match &self.form {
+            Form::Delimited(_) if self.input.query().is_some() => "row",
+            Form::Delimited(_) | Form::JsonLines => "line",
+            #[cfg(feature = "parquet")]
+            Form::Parquet => "row",
+        }
     }
 
     /// Position of a column by its exact name; the first of several.
@@ -90,134 +169,142 @@ impl Table {
         shown
     }
 
-    /// Rows after the header. A surplus of empty fields at the end of a row is no error.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let width = self.header.len();
-        let mut records = Records::new(&self.bytes, self.delimiter);
-        records.next();
-        records.expect_width(width);
-        records.map(move |record| {
-            let row = match record.fields {
-                None => Err(RowError::Quote),
-                Some(mut fields) => {
-                    while fields.len() > width && fields.last().is_some_and(|field| field.is_empty()) {
-                        fields.pop();
-                    }
-                    if fields.len() == width {
-                        Ok(fields)
-                    } else {
-                        Err(RowError::FieldCount { expected: width, found: fields.len() })
-                    }
-                }
-            };
-            (record.line, row)
+    /// Rows, all of them or those after what was read. Cells of columns that are not `wanted` may be empty. `cursor` is the
+    /// column in whose order a query answers.
+    pub(super) fn rows(
+        &self,
+        wanted: &[bool],
+        from: &ReadTo,
+        cursor: Option<&str>,
+    ) -> Result<Box<dyn Reading>, IngestError> {
+        let part = cursor.map_or(Part::All, |column| Part::After { column, value: from.cursor.as_deref() });
+        let text = || self.input.text(self.encoding.as_deref(), part);
+        let mark = from.mark.as_ref();
+        Ok(match &self.form {
+            Form::Delimited(form) => Box::new(DelimitedRows::new(&self.input, text()?, form, mark)?),
+            Form::JsonLines => Box::new(JsonRows::new(text()?, &self.header, wanted, mark)?),
+            // Known as a whole, and to such a file nothing is added.
+            #[cfg(feature = "parquet")]
+            Form::Parquet if mark.is_some() => Box::new(NoRows),
+            #[cfg(feature = "parquet")]
+            Form::Parquet => Box::new(ParquetRows::new(&self.input, &self.header, wanted)?),
         })
     }
 
-    /// Non-empty values of a column, as far as they are text; at most `limit`.
-    pub(super) fn sample(&self, column: usize, limit: usize) -> Vec<String> {
-        self.rows()
-            .filter_map(|(_, row)| Some(std::str::from_utf8(row.ok()?.get(column)?).ok()?.trim().to_owned()))
-            .filter(|value| !value.is_empty())
-            .take(limit)
-            .collect()
+    /// Of the places at which earlier imports stopped, the furthest that this table has too: what comes before it was
+    /// read already.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub fn read_before(&self, marks: &[Mark]) -> Result<Option<Mark>, IngestError> {
+        if marks.is_empty() || self.input.query().is_some() {
+            return Ok(None);
+        }
+        match &self.form {
+            Form::Delimited(_) | Form::JsonLines => {
+                Window::new(self.input.text(self.encoding.as_deref(), Part::All)?).longest_mark(marks)
+            }
+            #[cfg(feature = "parquet")]
+            Form::Parquet => {
+                let (bytes, digest) = self.input.digest()?;
+                Ok(marks.iter().find(|mark| mark.bytes == bytes && mark.digest == digest).copied())
+            }
+        }
+    }
+
+    /// Non-empty values of a column, as far as they are text, from the first rows.
+    pub(super) fn sample(&self, column: usize) -> &[String] {
+        let values = self.values.get_or_init(|| {
+            let mut values = vec![Vec::new(); self.header.len()];
+            // What cannot be read is reported by the import itself.
+            let Ok(text) = self.input.text(self.encoding.as_deref(), Part::First(SAMPLE as u64)) else { return values };
+            let Form::Delimited(form) = &self.form else { return values };
+            let Ok(mut rows) = DelimitedRows::new(&self.input, text, form, None) else { return values };
+            let mut row = Row::default();
+            for _ in 0..SAMPLE {
+                if !matches!(rows.read(&mut row), Ok(true)) {
+                    break;
+                }
+                for (at, values) in values.iter_mut().enumerate().take(row.len()) {
+                    let value = std::str::from_utf8(row.cell(at)).map(str::trim).unwrap_or_default();
+                    if (1..=SAMPLE_VALUE_MAX).contains(&value.len()) && row.error.is_none() {
+                        values.push(value.to_owned());
+                    }
+                }
+            }
+            values
+        });
+        values.get(column).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every value of a column that is text, to the end of the table.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub(super) fn each_value(&self, column: usize, mut look: impl FnMut(&str)) -> Result<(), IngestError> {
+        let wanted: Vec<bool> = (0..self.header.len()).map(|at| at == column).collect();
+        let (mut rows, mut row) = (self.rows(&wanted, &ReadTo::default(), None)?, Row::default());
+        while rows.read(&mut row)? {
+            if row.error.is_none() {
+                look(std::str::from_utf8(row.cell(column)).map(str::trim).unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+
+    /// Mark of a whole file that cannot be added to, and of which only all or nothing is known.
+    pub(super) fn whole_mark(&self, rows: u64) -> Result<Option<Mark>, IngestError> {
+        match &self.form {
+            Form::Delimited(_) | Form::JsonLines => Ok(None),
+            #[cfg(feature = "parquet")]
+            Form::Parquet => {
+                let (bytes, digest) = self.input.digest()?;
+                Ok(Some(Mark { bytes, line: rows + 1, digest }))
+            }
+        }
     }
 }
 
-/// A header for messages about files that are no table at all.
-const EXPECTED: &str = "order_id,customer_id,product_id,ordered_at,quantity,unit_price,discount,returned,channel";
+/// Nothing that was not read before.
+#[cfg(feature = "parquet")]
+struct NoRows;
 
-fn unpack<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, IngestError> {
-    let too_large = || IngestError::TooLarge { file: name.to_owned(), limit_bytes: TABLE_BYTES_MAX };
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return if bytes.len() as u64 > TABLE_BYTES_MAX { Err(too_large()) } else { Ok(bytes.into()) };
+#[cfg(feature = "parquet")]
+impl Reading for NoRows {
+    fn read(&mut self, _row: &mut Row) -> Result<bool, IngestError> {
+        Ok(false)
     }
-    let mut unpacked = Vec::new();
-    flate2::read::MultiGzDecoder::new(bytes)
-        .take(TABLE_BYTES_MAX + 1)
-        .read_to_end(&mut unpacked)
-        .map_err(|error| IngestError::Gzip { file: name.to_owned(), reason: error.to_string() })?;
-    if unpacked.len() as u64 > TABLE_BYTES_MAX { Err(too_large()) } else { Ok(unpacked.into()) }
 }
 
-/// UTF-8 without its mark. A legacy encoding is decoded when it is named, UTF-16 also when the file bears its mark;
-/// bytes that do not fit stay as they are and are reported row by row.
-fn decode(name: &str, bytes: Cow<'_, [u8]>, label: Option<&str>) -> Result<Vec<u8>, IngestError> {
-    let named = match label {
-        None => None,
-        Some(label) => Some(
-            Encoding::for_label(label.as_bytes())
-                .ok_or_else(|| IngestError::UnknownEncoding { file: name.to_owned(), label: label.to_owned() })?,
-        ),
-    };
-    let marked = Encoding::for_bom(&bytes);
-    let encoding = marked.map(|(encoding, _)| encoding).or(named).unwrap_or(UTF_8);
-    let start = marked.map_or(0, |(_, length)| length);
-    if encoding == UTF_8 {
-        let mut bytes = bytes.into_owned();
-        bytes.drain(..start);
-        return Ok(bytes);
-    }
-    Ok(encoding.decode_without_bom_handling(&bytes[start..]).0.into_owned().into_bytes())
+fn not_a_table(name: &str, found: &'static str) -> IngestError {
+    IngestError::NotATable { file: name.to_owned(), found, expected: TableKind::Orders.expected_header() }
 }
 
 /// What a file is that is no table.
-fn other_format(bytes: &[u8]) -> Option<&'static str> {
-    let head = &bytes[..bytes.len().min(HEAD_BYTES)];
+fn other_format(head: &[u8]) -> Option<&'static str> {
     for (magic, found) in [
         (b"PK\x03\x04".as_slice(), "a ZIP archive or an Excel workbook"),
         (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
-        (b"PAR1", "a Parquet file"),
+        (b"PAR1", "a Parquet file within another compression (unpack it first)"),
         (b"%PDF", "a PDF document"),
-        (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
         (b"BZh", "compressed with bzip2"),
+        (b"\xfd7zXZ\x00", "compressed with xz"),
         (b"SQLite format 3", "a SQLite database"),
+        (b"Obj\x01", "an Avro file"),
     ] {
         if head.starts_with(magic) {
             return Some(found);
         }
     }
     match head.trim_ascii_start().first() {
-        Some(b'<') => return Some("HTML or XML"),
-        Some(b'{' | b'[') => return Some("JSON"),
-        _ => {}
+        Some(b'<') => Some("HTML or XML"),
+        Some(b'[') => Some("a JSON list; write one object a line (`jq -c '.[]'` does)"),
+        _ => None,
     }
+}
+
+fn binary(head: &[u8]) -> Option<&'static str> {
+    let head = &head[..head.len().min(HEAD_BYTES)];
     let control = head.iter().filter(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace()).count();
     (head.contains(&0) || control * 20 > head.len()).then_some("binary data")
-}
-
-/// The delimiter that splits the header, and most of the first rows into as many fields as the header.
-fn sniff_delimiter(bytes: &[u8]) -> u8 {
-    let head = &bytes[..bytes.len().min(HEAD_BYTES)];
-    let score = |delimiter: u8| {
-        let mut records = Records::new(head, delimiter).take(20).filter_map(|record| Some(record.fields?.len()));
-        let width = records.next().unwrap_or(0);
-        let agreeing = records.filter(|other| *other == width).count();
-        if width < 2 { (0, 0) } else { (agreeing + 1, width) }
-    };
-    // `max_by_key` takes the last of equals, so the preferred delimiter comes last.
-    DELIMITERS.into_iter().rev().max_by_key(|delimiter| score(*delimiter)).unwrap_or(b',')
-}
-
-fn read_header(name: &str, bytes: &[u8], delimiter: u8) -> Result<Vec<String>, IngestError> {
-    let not_a_table =
-        |found| IngestError::NotATable { file: name.to_owned(), found, expected: TableKind::Orders.expected_header() };
-    let record = Records::new(bytes, delimiter).next().and_then(|record| record.fields);
-    let fields = record.ok_or_else(|| not_a_table("text whose first row has an open quote"))?;
-    if fields.len() < 2 {
-        return Err(not_a_table("text without columns"));
-    }
-    if fields.len() > COLUMNS_MAX {
-        return Err(not_a_table("text with more than a thousand columns"));
-    }
-    let header: Vec<String> = fields.iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect();
-    let values = header
-        .iter()
-        .filter(|name| name.is_empty() || number(name, false).is_some() || date(name, ISO).is_some())
-        .count();
-    if 2 * values > header.len() {
-        let found = header.join(",").chars().filter(|c| !c.is_control()).take(80).collect();
-        return Err(IngestError::NoHeader { file: name.to_owned(), found, expected: EXPECTED });
-    }
-    Ok(header)
 }

@@ -1,6 +1,10 @@
 //! Single values as people write them: numbers, dates, yes and no.
 
-use jiff::civil::{Date, DateTime, Time};
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime, Time},
+    tz::Offset,
+};
 
 /// Years in which a sale can lie.
 const YEARS: std::ops::RangeInclusive<i16> = 1900..=2100;
@@ -8,6 +12,12 @@ const YEARS: std::ops::RangeInclusive<i16> = 1900..=2100;
 /// A number with an optional currency sign and thousands separators in groups of three; `None` when it is none, or
 /// not finite.
 pub(super) fn number(text: &str, decimal_comma: bool) -> Option<f64> {
+    // Most numbers are plain; a point alone can group thousands where commas are decimal.
+    let is_plain = |byte: u8| byte.is_ascii_digit() || byte == b'.' && !decimal_comma;
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.len() < 18 && digits.bytes().all(is_plain) && digits.bytes().any(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok();
+    }
     let is_decoration = |c: char| c.is_whitespace() || matches!(c, '€' | '$' | '£' | '¥' | '\u{a0}' | '\u{202f}');
     let text = text.trim_matches(is_decoration);
     let (negative, digits) = match text.strip_prefix(['-', '\u{2212}']) {
@@ -47,10 +57,13 @@ pub(super) fn flag(text: &str) -> Option<bool> {
     }
 }
 
-/// A day with an optional time of day. The day is written in one of `formats` (`iso` or strptime's `%d.%m.%Y`); a
-/// zone or offset after the time is ignored. `None` for days that do not exist and years no shop writes.
+/// A day with an optional time of day. The day is written in one of `formats` (`iso`, `unix`, `unix-ms` or strptime's
+/// `%d.%m.%Y`); a zone or offset after the time is ignored. `None` for days that do not exist and years no shop writes.
 pub(super) fn date_time(text: &str, formats: &[String]) -> Option<DateTime> {
     let text = text.trim();
+    if let Some(at) = formats.iter().find_map(|format| clock(text, format)) {
+        return Some(at);
+    }
     let (day, time) = split_time(text)?;
     let date = formats.iter().find_map(|format| date(day, format))?;
     Some(DateTime::from_parts(date, time))
@@ -64,6 +77,26 @@ pub(super) fn date(text: &str, format: &str) -> Option<Date> {
 
 /// The format of ISO 8601 calendar dates: `2024-01-31`, and `2024-1-31`.
 pub(super) const ISO: &str = "iso";
+/// Seconds since 1970 in UTC.
+pub(super) const UNIX: &str = "unix";
+/// Milliseconds since 1970 in UTC.
+pub(super) const UNIX_MS: &str = "unix-ms";
+
+/// A count of seconds or milliseconds since 1970 as the wall clock of UTC; fractions are cut off.
+pub(super) fn clock(text: &str, format: &str) -> Option<DateTime> {
+    let count = || {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        // Days such as 03.02.2024 begin with digits and a point too.
+        fraction.bytes().all(|byte| byte.is_ascii_digit()).then(|| whole.parse().ok()).flatten()
+    };
+    let timestamp = match format {
+        UNIX => Timestamp::from_second(count()?),
+        UNIX_MS => Timestamp::from_millisecond(count()?),
+        _ => return None,
+    };
+    let at = Offset::UTC.to_datetime(timestamp.ok()?).with().subsec_nanosecond(0).build().ok()?;
+    YEARS.contains(&at.year()).then_some(at)
+}
 
 fn iso_date(text: &str) -> Option<Date> {
     let mut parts = text.split('-');
@@ -170,6 +203,28 @@ mod tests {
         {
             assert_eq!(date_time(text, &formats), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_count_of_seconds_is_the_wall_clock_of_utc() {
+        let at = Some(datetime(2024, 1, 2, 9, 30, 0, 0));
+        for (text, format) in
+            [("1704187800", UNIX), ("1704187800.75", UNIX), ("1704187800123", UNIX_MS), ("1704187800123.5", UNIX_MS)]
+        {
+            assert_eq!(date_time(text, &[format.to_owned()]), at, "{text}");
+        }
+        for text in ["1704187800123", "soon", "03.02.2024 10:00", "3.2.2024", "1704187800.7.5", "."] {
+            assert_eq!(date_time(text, &[UNIX.to_owned()]), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_plain_number_is_read_as_any_other() {
+        for text in ["0", "17.5", "-17.5", "5.", ".5", "00012", "1.2.3", "-", ".", "", "12345678901234567890"] {
+            let slow = number(&format!(" {text}"), false);
+            assert_eq!(number(text, false), slow, "{text}");
+        }
+        assert_eq!(number("1.234", true), Some(1234.0));
     }
 
     #[test]

@@ -42,6 +42,12 @@ pub enum StoreError {
         #[source]
         source: NormalFormError,
     },
+    /// More lines than are told apart.
+    #[error("{path} would hold more than a billion order lines, which is more than is kept; import fewer")]
+    TooManyLines {
+        /// The table.
+        path: PathBuf,
+    },
     /// Order lines are there, the secret that made their pseudonyms is not.
     #[error(
         "{path} is missing, without which customers cannot be recognised; restore it from a backup, or delete the \

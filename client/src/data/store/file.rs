@@ -2,13 +2,16 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
-    path::Path,
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
 };
 
 use zeroize::Zeroizing;
 
 use super::StoreError;
+
+/// Bytes handed to the system at once.
+const WRITTEN_AT_ONCE: usize = 256 * 1024;
 
 /// Creates a directory that only its owner can enter.
 pub(super) fn create_private_dir(dir: &Path) -> Result<(), StoreError> {
@@ -40,29 +43,72 @@ pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> 
 }
 
 /// The steps of [`write_atomic`], with the write itself passed in so that its failure can be tested.
-pub(super) fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = path.with_file_name(name);
-    let written = (|| {
+fn write_atomic_with(path: &Path, write: impl FnOnce(&mut Replacement) -> io::Result<()>) -> io::Result<()> {
+    let mut replacement = Replacement::begin(path, "new")?;
+    write(&mut replacement)?;
+    replacement.commit()
+}
+
+/// A file being written beside the one that it will replace. Dropped before [`Replacement::commit`], it was never there.
+pub(super) struct Replacement {
+    path: PathBuf,
+    beside: PathBuf,
+    file: BufWriter<File>,
+    is_in_place: bool,
+}
+
+impl Replacement {
+    /// Begins one, under the file's name and an ending. What a crash left there is overwritten and was never read.
+    pub fn begin(path: &Path, ending: &str) -> io::Result<Self> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".");
+        name.push(ending);
+        let beside = path.with_file_name(name);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&beside)?;
-        write(&mut file)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    })();
-    if let Err(error) = written {
-        // Best effort: what is left over is overwritten by the next write and never read.
-        let _ = fs::remove_file(&beside);
-        return Err(error);
+        let file = BufWriter::with_capacity(WRITTEN_AT_ONCE, options.open(&beside)?);
+        Ok(Self { path: path.to_owned(), beside, file, is_in_place: false })
     }
-    // The rename itself must survive a power cut; where directories cannot be opened (Windows) it is the system's care.
-    match path.parent().map(File::open) {
-        Some(Ok(dir)) => dir.sync_all(),
-        _ => Ok(()),
+
+    /// What was written so far, from its beginning.
+    pub fn reread(&mut self) -> io::Result<File> {
+        self.file.flush()?;
+        File::open(&self.beside)
+    }
+
+    /// Puts it in the place of the old file: flushed, then renamed over it.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        fs::rename(&self.beside, &self.path)?;
+        self.is_in_place = true;
+        // The rename itself must survive a power cut; where directories cannot be opened (Windows) it is the system's
+        // care.
+        match self.path.parent().map(File::open) {
+            Some(Ok(dir)) => dir.sync_all(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.is_in_place {
+            // Best effort: what is left over is overwritten by the next import and never read.
+            let _ = fs::remove_file(&self.beside);
+        }
     }
 }
 

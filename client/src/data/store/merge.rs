@@ -1,44 +1,14 @@
-//! Merging imported rows into stored ones: what is new, what changed, what is there already.
+//! Merging imported rows into stored ones: what is new, what changed, what is there already. Order lines, of which there
+//! are many, are in [`super::orders`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::civil::Date;
 
 use crate::data::{
-    bound::identity,
     ingest::{ImportReport, ProductDayRow, RowError},
-    order::{OrderLine, ProductDay, SalesRow},
+    order::{ProductDay, SalesRow},
 };
-
-/// Stored lines and the new ones. A line that is there with another status changes it (it came back); a line that is
-/// there as it is, is a duplicate.
-///
-/// The customer is part of what makes two lines the same, so no customer's line is ever dropped for another's.
-pub(super) fn orders(stored: &[OrderLine], rows: Vec<(u64, OrderLine)>, report: &mut ImportReport) -> Vec<OrderLine> {
-    let mut merged = stored.to_vec();
-    let mut known: HashMap<Vec<u8>, usize> =
-        merged.iter().enumerate().map(|(index, line)| (identity(line), index)).collect();
-    for (number, line) in rows {
-        match known.entry(identity(&line)) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(merged.len());
-                merged.push(line);
-                report.imported += 1;
-            }
-            std::collections::hash_map::Entry::Occupied(entry) => {
-                let before = &mut merged[*entry.get()];
-                if before.status == line.status {
-                    let stored = *entry.get() < stored.len();
-                    report.reject(number, &RowError::Duplicate { what: "order line", stored });
-                } else {
-                    before.status = line.status;
-                    report.updated += 1;
-                }
-            }
-        }
-    }
-    merged
-}
 
 /// Stored entries and the new ones; a known key is updated, the same key twice in one file is a duplicate.
 pub(super) fn keyed<K: Ord + Clone, V: Clone + PartialEq>(
@@ -51,14 +21,12 @@ pub(super) fn keyed<K: Ord + Clone, V: Clone + PartialEq>(
     let mut in_file = std::collections::BTreeSet::new();
     for (number, key, value) in rows {
         if !in_file.insert(key.clone()) {
-            report.reject(number, &RowError::Duplicate { what, stored: false });
+            report.reject(number, &RowError::Duplicate { what });
             continue;
         }
         match merged.insert(key, value.clone()) {
             None => report.imported += 1,
-            Some(before) if before == value => {
-                report.reject(number, &RowError::Duplicate { what, stored: true });
-            }
+            Some(before) if before == value => report.known += 1,
             Some(_) => report.updated += 1,
         }
     }
@@ -75,14 +43,12 @@ pub(super) fn calendar(
     let mut in_file = HashSet::new();
     for (number, row) in rows {
         if !in_file.insert((row.product.clone(), row.date)) {
-            report.reject(number, &RowError::Duplicate { what: "product and day", stored: false });
+            report.reject(number, &RowError::Duplicate { what: "product and day" });
             continue;
         }
         match merged.entry(row.product).or_default().insert(row.date, row.day) {
             None => report.imported += 1,
-            Some(before) if before == row.day => {
-                report.reject(number, &RowError::Duplicate { what: "product and day", stored: true });
-            }
+            Some(before) if before == row.day => report.known += 1,
             Some(_) => report.updated += 1,
         }
     }

@@ -1,76 +1,29 @@
 //! The tables as the store writes them: CSV with fixed columns, exact numbers, pseudonyms instead of customers.
 //!
 //! What was written is read back equal, bit for bit. The header names the version; a file without it, or with a row
-//! that does not parse, is damaged.
+//! that does not parse, is damaged. Behind the rows stand the imports that they came from, so that a table and what is
+//! known of its sources are replaced in one step. Order lines, of which there are many, are in [`super::order_form`].
 
 use std::{collections::BTreeMap, str::FromStr};
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord, WriterBuilder};
 use jiff::civil::Date;
 
-use super::error::NormalFormError;
-use crate::data::order::{CustomerPseudonym, LineStatus, OrderLine, Product, ProductDay, SalesRow};
+use super::{error::NormalFormError, imports::Imported};
+use crate::data::order::{Product, ProductDay, SalesRow};
 
 /// First column of every header: the version of the normal form.
-const VERSION: &str = "forecastle-1";
+pub(super) const VERSION: &str = "forecastle-1";
+
+/// Rows of a table and the imports that they came from.
+pub(super) type Stored<T> = (T, Vec<Imported>);
 
 type Calendar = BTreeMap<String, BTreeMap<Date, ProductDay>>;
 
-/// Order lines as bytes.
-pub(super) fn write_orders(lines: &[OrderLine]) -> Vec<u8> {
-    let header =
-        ["order", "line", "customer", "product", "at", "quantity", "unit_price", "discount", "status", "channel"];
-    write(&header, lines.iter(), |line| {
-        vec![
-            line.order.clone(),
-            line.line.clone().unwrap_or_default(),
-            line.customer.map(|customer| customer.to_string()).unwrap_or_default(),
-            line.product.clone(),
-            line.at.to_string(),
-            line.quantity.to_string(),
-            optional(line.unit_price),
-            line.discount.to_string(),
-            match line.status {
-                LineStatus::Sold => "sold",
-                LineStatus::Returned => "returned",
-                LineStatus::Cancelled => "cancelled",
-            }
-            .to_owned(),
-            line.channel.clone().unwrap_or_default(),
-        ]
-    })
-}
-
-/// Order lines from bytes.
-pub(super) fn read_orders(bytes: &[u8]) -> Result<Vec<OrderLine>, NormalFormError> {
-    read(bytes, |row| {
-        Some(OrderLine {
-            order: row.text(0)?.to_owned(),
-            line: row.non_empty(1)?,
-            customer: match row.text(2)? {
-                "" => None,
-                hex => Some(CustomerPseudonym::from_hex(hex)?),
-            },
-            product: row.text(3)?.to_owned(),
-            at: row.parse(4)?,
-            quantity: row.finite(5)?,
-            unit_price: row.optional(6)?,
-            discount: row.finite(7)?,
-            status: match row.text(8)? {
-                "sold" => LineStatus::Sold,
-                "returned" => LineStatus::Returned,
-                "cancelled" => LineStatus::Cancelled,
-                _ => return None,
-            },
-            channel: row.non_empty(9)?,
-        })
-    })
-}
-
 /// Products as bytes; attributes follow the fixed columns as name, value, name, value.
-pub(super) fn write_products(products: &BTreeMap<String, Product>) -> Vec<u8> {
+pub(super) fn write_products(products: &BTreeMap<String, Product>, imports: &[Imported]) -> Vec<u8> {
     let header = ["id", "title", "category", "description", "list_price", "listed_on", "attributes"];
-    write(&header, products.values(), |product| {
+    write(&header, imports, products.values(), |product| {
         let mut fields = vec![
             product.id.clone(),
             product.title.clone(),
@@ -85,8 +38,8 @@ pub(super) fn write_products(products: &BTreeMap<String, Product>) -> Vec<u8> {
 }
 
 /// Products from bytes.
-pub(super) fn read_products(bytes: &[u8]) -> Result<BTreeMap<String, Product>, NormalFormError> {
-    let products = read(bytes, |row| {
+pub(super) fn read_products(bytes: &[u8]) -> Result<Stored<BTreeMap<String, Product>>, NormalFormError> {
+    let (products, imports) = read(bytes, |row| {
         let attributes = (6..row.len()).step_by(2);
         Some(Product {
             id: row.text(0)?.to_owned(),
@@ -103,14 +56,14 @@ pub(super) fn read_products(bytes: &[u8]) -> Result<BTreeMap<String, Product>, N
                 .collect::<Option<_>>()?,
         })
     })?;
-    Ok(products.into_iter().map(|product| (product.id.clone(), product)).collect())
+    Ok((products.into_iter().map(|product| (product.id.clone(), product)).collect(), imports))
 }
 
 /// The calendar as bytes.
-pub(super) fn write_calendar(calendar: &Calendar) -> Vec<u8> {
+pub(super) fn write_calendar(calendar: &Calendar, imports: &[Imported]) -> Vec<u8> {
     let header = ["product", "date", "price", "promotion", "coupon", "in_stock", "competitor_price", "markdown"];
     let rows = calendar.iter().flat_map(|(product, days)| days.iter().map(move |(date, day)| (product, date, day)));
-    write(&header, rows, |(product, date, day)| {
+    write(&header, imports, rows, |(product, date, day)| {
         vec![
             product.clone(),
             date.to_string(),
@@ -125,8 +78,8 @@ pub(super) fn write_calendar(calendar: &Calendar) -> Vec<u8> {
 }
 
 /// The calendar from bytes.
-pub(super) fn read_calendar(bytes: &[u8]) -> Result<Calendar, NormalFormError> {
-    let rows = read(bytes, |row| {
+pub(super) fn read_calendar(bytes: &[u8]) -> Result<Stored<Calendar>, NormalFormError> {
+    let (rows, imports) = read(bytes, |row| {
         let day = ProductDay {
             price: row.optional(2)?,
             promotion: row.parse(3)?,
@@ -144,28 +97,29 @@ pub(super) fn read_calendar(bytes: &[u8]) -> Result<Calendar, NormalFormError> {
     for (product, date, day) in rows {
         calendar.entry(product).or_default().insert(date, day);
     }
-    Ok(calendar)
+    Ok((calendar, imports))
 }
 
 /// Holidays as bytes.
-pub(super) fn write_holidays(holidays: &BTreeMap<Date, String>) -> Vec<u8> {
-    write(&["date", "name"], holidays.iter(), |(date, name)| vec![date.to_string(), name.clone()])
+pub(super) fn write_holidays(holidays: &BTreeMap<Date, String>, imports: &[Imported]) -> Vec<u8> {
+    write(&["date", "name"], imports, holidays.iter(), |(date, name)| vec![date.to_string(), name.clone()])
 }
 
 /// Holidays from bytes.
-pub(super) fn read_holidays(bytes: &[u8]) -> Result<BTreeMap<Date, String>, NormalFormError> {
-    Ok(read(bytes, |row| Some((row.parse(0)?, row.text(1)?.to_owned())))?.into_iter().collect())
+pub(super) fn read_holidays(bytes: &[u8]) -> Result<Stored<BTreeMap<Date, String>>, NormalFormError> {
+    let (rows, imports) = read(bytes, |row| Some((row.parse(0)?, row.text(1)?.to_owned())))?;
+    Ok((rows.into_iter().collect(), imports))
 }
 
 /// Totals as bytes.
-pub(super) fn write_sales(rows: &[SalesRow]) -> Vec<u8> {
-    write(&["series", "date", "value"], rows.iter(), |row| {
+pub(super) fn write_sales(rows: &[SalesRow], imports: &[Imported]) -> Vec<u8> {
+    write(&["series", "date", "value"], imports, rows.iter(), |row| {
         vec![row.series.clone(), row.date.to_string(), row.value.to_string()]
     })
 }
 
 /// Totals from bytes.
-pub(super) fn read_sales(bytes: &[u8]) -> Result<Vec<SalesRow>, NormalFormError> {
+pub(super) fn read_sales(bytes: &[u8]) -> Result<Stored<Vec<SalesRow>>, NormalFormError> {
     read(bytes, |row| Some(SalesRow { series: row.text(0)?.to_owned(), date: row.parse(1)?, value: row.finite(2)? }))
 }
 
@@ -173,8 +127,13 @@ fn optional(value: Option<f64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// Writes a header and rows, each row led by an empty field under the version.
-fn write<T>(header: &[&str], rows: impl Iterator<Item = T>, fields: impl Fn(T) -> Vec<String>) -> Vec<u8> {
+/// Writes a header, rows, each led by an empty field under the version, and the imports.
+fn write<T>(
+    header: &[&str],
+    imports: &[Imported],
+    rows: impl Iterator<Item = T>,
+    fields: impl Fn(T) -> Vec<String>,
+) -> Vec<u8> {
     let mut writer = WriterBuilder::new().flexible(true).from_writer(Vec::new());
     let header: StringRecord = std::iter::once(VERSION).chain(header.iter().copied()).collect();
     // Writing to memory cannot fail, and `flexible` allows rows of any length.
@@ -183,61 +142,75 @@ fn write<T>(header: &[&str], rows: impl Iterator<Item = T>, fields: impl Fn(T) -
         let record: StringRecord = std::iter::once(String::new()).chain(fields(row)).collect();
         writer.write_record(&record).expect("a vector accepts every write");
     }
+    for import in imports {
+        writer.write_record(import.fields()).expect("a vector accepts every write");
+    }
     writer.into_inner().expect("a vector accepts every flush")
 }
 
 /// Reads what [`write`] wrote; no bytes at all are an empty table.
-fn read<T>(bytes: &[u8], parse: impl Fn(&StoredRow<'_>) -> Option<T>) -> Result<Vec<T>, NormalFormError> {
+fn read<T>(bytes: &[u8], parse: impl Fn(&StoredRow<'_>) -> Option<T>) -> Result<Stored<Vec<T>>, NormalFormError> {
+    let (mut rows, mut imports) = (Vec::new(), Vec::new());
     if bytes.is_empty() {
-        return Ok(Vec::new());
+        return Ok((rows, imports));
     }
     let mut reader = ReaderBuilder::new().flexible(true).has_headers(false).from_reader(bytes);
     let mut record = ByteRecord::new();
-    let mut rows = Vec::new();
     let mut first = true;
     loop {
         let line = reader.position().line();
         let damaged = |what: &str| NormalFormError { line, what: what.to_owned() };
         if !reader.read_byte_record(&mut record).map_err(|error| damaged(&error.to_string()))? {
-            return if first { Err(damaged("no header")) } else { Ok(rows) };
+            return if first { Err(damaged("no header")) } else { Ok((rows, imports)) };
         }
-        if first {
-            if record.get(0) != Some(VERSION.as_bytes()) {
-                return Err(damaged("not written by this version of the program"));
+        match record.get(0) {
+            _ if first => {
+                check_version(&record).map_err(damaged)?;
+                first = false;
             }
-            first = false;
-        } else {
-            rows.push(parse(&StoredRow(&record)).ok_or_else(|| damaged("a field does not parse"))?);
+            Some(b"") => rows.push(parse(&StoredRow(&record)).ok_or_else(|| damaged("a field does not parse"))?),
+            _ => imports.push(Imported::parse(&StoredRow(&record)).ok_or_else(|| damaged("a field does not parse"))?),
         }
     }
 }
 
+/// Whether the first record of a file is the header of this version.
+pub(super) fn check_version(header: &ByteRecord) -> Result<(), &'static str> {
+    let is_this = header.get(0) == Some(VERSION.as_bytes());
+    is_this.then_some(()).ok_or("not written by this version of the program")
+}
+
 /// A stored row; positions do not count the leading version field.
-struct StoredRow<'a>(&'a ByteRecord);
+pub(super) struct StoredRow<'a>(pub &'a ByteRecord);
 
 impl StoredRow<'_> {
+    /// The leading field: empty for a row of the table.
+    pub fn kind(&self) -> &[u8] {
+        self.0.get(0).unwrap_or_default()
+    }
+
     fn len(&self) -> usize {
         self.0.len().saturating_sub(1)
     }
 
-    fn text(&self, at: usize) -> Option<&str> {
+    pub fn text(&self, at: usize) -> Option<&str> {
         std::str::from_utf8(self.0.get(at + 1)?).ok()
     }
 
-    fn non_empty(&self, at: usize) -> Option<Option<String>> {
+    pub fn non_empty(&self, at: usize) -> Option<Option<String>> {
         let text = self.text(at)?;
         Some((!text.is_empty()).then(|| text.to_owned()))
     }
 
-    fn parse<T: FromStr>(&self, at: usize) -> Option<T> {
+    pub fn parse<T: FromStr>(&self, at: usize) -> Option<T> {
         self.text(at)?.parse().ok()
     }
 
-    fn finite(&self, at: usize) -> Option<f64> {
+    pub fn finite(&self, at: usize) -> Option<f64> {
         self.parse(at).filter(|value: &f64| value.is_finite())
     }
 
-    fn optional(&self, at: usize) -> Option<Option<f64>> {
+    pub fn optional(&self, at: usize) -> Option<Option<f64>> {
         match self.text(at)? {
             "" => Some(None),
             _ => self.finite(at).map(Some),

@@ -1,0 +1,321 @@
+//! Importing a file or a query's answer into the stored tables.
+//!
+//! Order: lock, mapping, rows, the new table beside the old one, rename. Nothing before the rename changes what is
+//! stored, so a crash, a full disk or a file that breaks off in its middle leaves the table as it was.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    error::{NormalFormError, StoreError},
+    file,
+    imports::{self, Imported},
+    merge,
+    normal_form::{self, Stored},
+    orders::OrderMerge,
+};
+use crate::data::{
+    ingest::{
+        self, ImportReport, IngestError, Input, Mapping, MappingError, MappingOrigin, Mark, ReadTo, Table, TableFormat,
+        TableKind, TableMapping, read_calendar, read_holidays, read_orders, read_products, read_sales,
+    },
+    pseudonym::{ContributionKey, DataSecret},
+};
+
+/// File of the mappings, in the data directory.
+const MAPPING_FILE: &str = "mapping.toml";
+/// File of the secret from which pseudonyms are derived.
+const SECRET_FILE: &str = "pseudonym.key";
+/// File that an import locks.
+const LOCK_FILE: &str = "import.lock";
+
+/// How a file is to be imported.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// What the file is; judged by its header where absent.
+    pub kind: Option<TableKind>,
+    /// Which column means what; from the mapping file or guessed where absent.
+    pub mapping: Option<TableMapping>,
+    /// Mapping file, which must then fit; `mapping.toml` in the data directory, or a guess, where absent.
+    pub mapping_file: Option<PathBuf>,
+    /// Read a file from its beginning though it was imported before.
+    pub again: bool,
+}
+
+/// Imports into a data directory, without its tables in memory.
+pub struct Importer {
+    dir: PathBuf,
+    secret: DataSecret,
+}
+
+impl Importer {
+    /// Opens the data directory (`<state>/data`), creating it and its secret (mode 0600) the first time.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, or tables are there but their secret is gone.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        file::create_private_dir(dir)?;
+        Ok(Self { dir: dir.to_owned(), secret: load_secret(dir)? })
+    }
+
+    /// Imports into what is there; the report says what became of the rows.
+    ///
+    /// # Errors
+    /// When the input cannot be read or is no table, another import is running, or the disk is full. Nothing has
+    /// changed then.
+    pub fn import(&self, input: &Input, options: &ImportOptions) -> Result<ImportReport, StoreError> {
+        let _lock = self.lock()?;
+        let path = options.mapping_file.clone().unwrap_or_else(|| self.mapping_path());
+        let mut mappings = mappings_of(&path)?;
+        let Chosen { kind, table, mapping, is_guessed, unfit } = choose_mapping(input, options, &mappings)?;
+        let mut report = self.import_table(kind, &table, &mapping, options)?;
+        report.unfit = unfit.map(|error| error.to_string());
+        if is_guessed && mappings.table(kind).is_none() {
+            report.mapping = MappingOrigin::Guessed;
+            *mappings.table_mut(kind) = Some(mapping);
+            let text = mappings.to_toml().map_err(|source| StoreError::Mapping { path: path.clone(), source })?;
+            file::write_atomic(&path, text.as_bytes())?;
+        } else if is_guessed {
+            report.mapping = MappingOrigin::GuessedBeside;
+        }
+        Ok(report)
+    }
+
+    /// Where the mappings lie, for the merchant to edit.
+    pub fn mapping_path(&self) -> PathBuf {
+        self.dir.join(MAPPING_FILE)
+    }
+
+    /// The mappings in use; empty before the first import.
+    pub fn mappings(&self) -> Result<Mapping, StoreError> {
+        mappings_of(&self.mapping_path())
+    }
+
+    pub(super) fn contribution_key(&self) -> ContributionKey {
+        self.secret.contribution_key()
+    }
+
+    pub(super) fn table_path(&self, kind: TableKind) -> PathBuf {
+        self.dir.join(format!("{}.csv", kind.name()))
+    }
+
+    /// A stored table other than order lines.
+    pub(super) fn read_table<T>(
+        &self,
+        kind: TableKind,
+        read: impl Fn(&[u8]) -> Result<Stored<T>, NormalFormError>,
+    ) -> Result<Stored<T>, StoreError> {
+        let path = self.table_path(kind);
+        let bytes = file::read(&path)?.unwrap_or_default();
+        read(&bytes).map_err(|source| StoreError::Damaged { path, source })
+    }
+
+    pub(super) fn lock(&self) -> Result<File, StoreError> {
+        let path = self.dir.join(LOCK_FILE);
+        let lock = File::create(&path).map_err(|error| StoreError::io(&path, error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Locked { dir: self.dir.clone() }),
+            Err(std::fs::TryLockError::Error(error)) => Err(StoreError::io(&path, error)),
+        }
+    }
+
+    /// Order lines are facts that stay: what any earlier import read need not be read again.
+    fn import_orders(
+        &self,
+        table: &Table,
+        mapping: &TableMapping,
+        options: &ImportOptions,
+    ) -> Result<ImportReport, StoreError> {
+        let mut merge = OrderMerge::begin(&self.table_path(TableKind::Orders))?;
+        let reading = imports::reading(mapping, table.query());
+        let earlier: Vec<_> = merge.imports().iter().filter(|import| import.reading == reading).cloned().collect();
+        let from = if options.again { ReadTo::default() } else { read_before(table, &earlier)? };
+        let (mut report, read_to) =
+            read_orders(table, mapping, &self.secret.pseudonym_key(), &from, |report, number, line| {
+                merge.take(report, number, &line)
+            })?;
+        if let Some(mark) = from.mark {
+            report.read_before = mark.line.saturating_sub(1);
+            if report.rows == 0 {
+                let import = earlier.iter().find(|import| import.mark == Some(mark));
+                report.imported_before = import.map(|import| import.day.clone());
+                return Ok(report);
+            }
+        }
+        merge.finish(Imported::now(table.name(), reading, read_to.or_cursor_of(&from)), from.mark.as_ref())?;
+        Ok(report)
+    }
+
+    /// Rows of tables other than orders replace each other, and an older file is a way back: files are read whole.
+    fn import_table(
+        &self,
+        kind: TableKind,
+        table: &Table,
+        mapping: &TableMapping,
+        options: &ImportOptions,
+    ) -> Result<ImportReport, StoreError> {
+        let reading = imports::reading(mapping, table.query());
+        let path = self.table_path(kind);
+        let replace = Replace { importer: self, kind, table, reading, again: options.again };
+        let (bytes, report) = match kind {
+            TableKind::Orders => return self.import_orders(table, mapping, options),
+            TableKind::Sales => replace.by(
+                normal_form::read_sales,
+                |from| read_sales(table, mapping, from),
+                |stored, rows, report| merge::sales(stored, rows, report),
+                |sales, imports| normal_form::write_sales(sales, imports),
+            )?,
+            TableKind::Products => replace.by(
+                normal_form::read_products,
+                |from| read_products(table, mapping, from),
+                |stored, rows, report| {
+                    let rows = rows.into_iter().map(|(line, product)| (line, product.id.clone(), product)).collect();
+                    merge::keyed(stored, rows, "product", report)
+                },
+                normal_form::write_products,
+            )?,
+            TableKind::Calendar => replace.by(
+                normal_form::read_calendar,
+                |from| read_calendar(table, mapping, from),
+                merge::calendar,
+                normal_form::write_calendar,
+            )?,
+            TableKind::Holidays => replace.by(
+                normal_form::read_holidays,
+                |from| read_holidays(table, mapping, from),
+                |stored, rows, report| {
+                    let rows = rows.into_iter().map(|(line, row)| (line, row.date, row.name)).collect();
+                    merge::keyed(stored, rows, "holiday", report)
+                },
+                normal_form::write_holidays,
+            )?,
+        };
+        file::write_atomic(&path, &bytes)?;
+        Ok(report)
+    }
+}
+
+/// A stored table about to be replaced by itself and what an import adds.
+struct Replace<'a> {
+    importer: &'a Importer,
+    kind: TableKind,
+    table: &'a Table,
+    reading: String,
+    again: bool,
+}
+
+impl Replace<'_> {
+    /// Bytes of the new table, and the report. A query goes on where it stopped.
+    fn by<T, R>(
+        self,
+        read_stored: impl Fn(&[u8]) -> Result<Stored<T>, NormalFormError>,
+        read: impl Fn(&ReadTo) -> Result<(Vec<(u64, R)>, ImportReport, ReadTo), IngestError>,
+        merge: impl Fn(&T, Vec<(u64, R)>, &mut ImportReport) -> T,
+        write: impl Fn(&T, &[Imported]) -> Vec<u8>,
+    ) -> Result<(Vec<u8>, ImportReport), StoreError> {
+        let (stored, mut imports) = self.importer.read_table(self.kind, read_stored)?;
+        let queries = imports.iter().filter(|import| import.reading == self.reading && import.mark.is_none());
+        let last = queries.last().filter(|_| !self.again).and_then(|import| import.cursor.clone());
+        let from = ReadTo { mark: None, cursor: last };
+        let (rows, mut report, read_to) = read(&from)?;
+        let merged = merge(&stored, rows, &mut report);
+        let cursor = read_to.or_cursor_of(&from).cursor;
+        if cursor.is_some() {
+            let import = Imported::now(self.table.name(), self.reading, ReadTo { mark: None, cursor });
+            imports::remember(&mut imports, import, None);
+        }
+        Ok((write(&merged, &imports), report))
+    }
+}
+
+/// From where a table is to be read, as an earlier import read it in the same way.
+fn read_before(table: &Table, earlier: &[Imported]) -> Result<ReadTo, IngestError> {
+    let marks: Vec<Mark> = earlier.iter().filter_map(|import| import.mark).filter(|mark| mark.bytes > 0).collect();
+    let cursor = earlier.iter().rev().find_map(|import| import.cursor.clone()).filter(|_| table.query().is_some());
+    Ok(ReadTo { mark: table.read_before(&marks)?, cursor })
+}
+
+/// The secret of a data directory. A missing one is made only where no table could depend on it.
+fn load_secret(dir: &Path) -> Result<DataSecret, StoreError> {
+    let path = dir.join(SECRET_FILE);
+    if let Some(bytes) = file::read_secret(&path)? {
+        return DataSecret::from_bytes(&bytes).ok_or(StoreError::SecretDamaged { path });
+    }
+    if dir.join(format!("{}.csv", TableKind::Orders.name())).exists() {
+        return Err(StoreError::SecretMissing { path });
+    }
+    let secret = DataSecret::generate().ok_or(StoreError::NoEntropy)?;
+    file::write_atomic(&path, secret.as_bytes())?;
+    Ok(secret)
+}
+
+/// The mappings in a file; none where there is no file.
+fn mappings_of(path: &Path) -> Result<Mapping, StoreError> {
+    let Some(bytes) = file::read(path)? else { return Ok(Mapping::default()) };
+    let damaged = |source| StoreError::Mapping { path: path.to_owned(), source };
+    Mapping::from_toml(&String::from_utf8_lossy(&bytes)).map_err(damaged)
+}
+
+/// What a file is and how it is read.
+struct Chosen {
+    kind: TableKind,
+    table: Table,
+    mapping: TableMapping,
+    /// Whether the mapping was guessed.
+    is_guessed: bool,
+    /// Why the stored mapping was not taken, where there is one.
+    unfit: Option<MappingError>,
+}
+
+/// As the caller says, else as the mapping file says where that fits, else guessed. A mapping file that the caller named, or
+/// with a mistake that no file could mend, is never passed over for a guess.
+fn choose_mapping(input: &Input, options: &ImportOptions, stored: &Mapping) -> Result<Chosen, IngestError> {
+    if let Some(mapping) = &options.mapping {
+        let table = Table::open(input, &mapping.format())?;
+        let kind =
+            options.kind.or_else(|| TableKind::ALL.into_iter().find(|kind| mapping.check(*kind, &table).is_ok()));
+        let kind = kind.ok_or_else(|| unknown(&table))?;
+        return Ok(Chosen { kind, table, mapping: mapping.clone(), is_guessed: false, unfit: None });
+    }
+    let wrong =
+        |table: &Table, kind, source| IngestError::Mapping { file: table.name().to_owned(), table: kind, source };
+    for kind in TableKind::ALL.into_iter().filter(|kind| options.kind.is_none_or(|wanted| wanted == *kind)) {
+        let Some(mapping) = stored.table(kind) else { continue };
+        // Where it does not open in this way, it may in another.
+        let Ok(table) = Table::open(input, &mapping.format()) else { continue };
+        match mapping.check(kind, &table) {
+            Ok(()) => return Ok(Chosen { kind, table, mapping: mapping.clone(), is_guessed: false, unfit: None }),
+            Err(error) if error.is_of_the_mapping_alone() => return Err(wrong(&table, kind, error)),
+            Err(_) => {}
+        }
+    }
+    let table = Table::open(input, &TableFormat::default())?;
+    let kind = options.kind.or_else(|| ingest::detect(&table));
+    let unfit = kind.and_then(|kind| stored.table(kind)?.check(kind, &table).err());
+    if let (Some(kind), Some(error), Some(_)) = (kind, &unfit, &options.mapping_file) {
+        return Err(wrong(&table, kind, error.clone()));
+    }
+    let guessed = kind.ok_or_else(|| unknown(&table)).and_then(|kind| Ok((kind, ingest::guess(kind, &table)?)));
+    match guessed {
+        Ok((kind, mapping)) => Ok(Chosen { kind, table, mapping, is_guessed: true, unfit }),
+        // Where nothing can be guessed, a stored mapping with a slip in it is the likelier cause.
+        Err(error) => Err(misfit(&table, kind, stored).unwrap_or(error)),
+    }
+}
+
+/// What keeps a stored mapping from fitting a table, if the table has some of its columns.
+fn misfit(table: &Table, kind: Option<TableKind>, stored: &Mapping) -> Option<IngestError> {
+    TableKind::ALL.into_iter().filter(|candidate| kind.is_none_or(|kind| kind == *candidate)).find_map(|kind| {
+        let mapping = stored.table(kind)?;
+        mapping.columns.values().find(|column| table.column(column).is_some())?;
+        let source = mapping.check(kind, table).err()?;
+        Some(IngestError::Mapping { file: table.name().to_owned(), table: kind, source })
+    })
+}
+
+fn unknown(table: &Table) -> IngestError {
+    IngestError::UnknownTable { file: table.name().to_owned(), header: table.header_shown() }
+}
