@@ -14,6 +14,7 @@ mod backtest;
 mod data;
 mod doctor;
 mod forecast;
+mod import;
 mod join;
 mod ledger;
 mod privacy;
@@ -94,7 +95,7 @@ impl DeviceArguments {
 #[derive(Subcommand)]
 enum Verb {
     Join(join::Arguments),
-    /// Bring in order files.
+    /// Bring in order files, and see what is in them.
     Data {
         #[command(subcommand)]
         verb: data::Verb,

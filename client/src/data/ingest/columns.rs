@@ -6,7 +6,7 @@
 use jiff::civil::{Date, DateTime};
 
 use super::{
-    ImportReport, IngestError, RowError, TableKind, TableMapping,
+    ImportReport, IngestError, RowError, TableKind, TableMapping, currency,
     fields::fields,
     row::Row,
     table::{Reading, Table},
@@ -98,6 +98,7 @@ impl<'a> Columns<'a> {
     ) -> Result<(ImportReport, ReadTo), E> {
         let cursor_column = self.mapping.cursor.as_ref().and_then(|column| self.table.column(column));
         let (mut report, mut cursor, mut row) = (self.report(), None, Row::default());
+        report.read_from = from.cursor.clone().filter(|_| cursor_column.is_some() && self.table.query().is_some());
         let mut rows: Box<dyn Reading> = self.table.rows(&self.wanted, from, self.mapping.cursor.as_deref())?;
         while rows.read(&mut row)? {
             report.rows += 1;
@@ -136,6 +137,9 @@ impl<'a> Columns<'a> {
             self.mapping.columns.clone().into_iter().partition(|(_, column)| self.table.column(column).is_some());
         let mut report = ImportReport::new(self.table.name(), self.kind, columns, unused);
         report.absent = absent;
+        report.constants = self.mapping.constants.clone();
+        report.written = self.mapping.written(self.kind, self.table);
+        report.currencies = currency::met(self.kind, self.table, self.mapping);
         report.counted_in = self.table.counted_in();
         report.order_events = self.mapping.order_events.clone();
         report.return_events = self.mapping.return_events.clone();

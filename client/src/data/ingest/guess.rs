@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     IngestError, TableKind,
-    fields::{EVENT, required, table_fields},
+    fields::{EVENT, fields, required, table_fields},
     mapping::{DiscountUnit, TableMapping},
     objects::list_of,
     table::Table,
@@ -23,6 +23,7 @@ const ATTRIBUTES_MAX: usize = 32;
 /// taking it for anything else could keep customer numbers as if they were product attributes.
 pub fn detect(table: &Table) -> Option<TableKind> {
     let order_columns = guess_columns(TableKind::Orders, table);
+    let said = |kind| fields(kind).filter(|field| table.hints().constants.contains_key(*field));
     let has = |field| order_columns.contains_key(field);
     if has("customer_id") || has("order_id") && has("product_id") {
         return Some(TableKind::Orders);
@@ -34,7 +35,8 @@ pub fn detect(table: &Table) -> Option<TableKind> {
             TableKind::Products | TableKind::Calendar => beside_required > 0,
             TableKind::Orders | TableKind::Holidays | TableKind::Sales => true,
         };
-        says_something && required(*kind).all(|field| columns.contains_key(field))
+        says_something
+            && required(*kind).all(|field| columns.contains_key(field) || said(*kind).any(|said| said == field))
     })
 }
 
@@ -44,7 +46,9 @@ pub fn detect(table: &Table) -> Option<TableKind> {
 /// When a required column is not recognised, or dates cannot be read, or can be read in two ways.
 pub fn guess(kind: TableKind, table: &Table) -> Result<TableMapping, IngestError> {
     let columns = guess_columns(kind, table);
-    let missing: Vec<_> = required(kind).filter(|field| !columns.contains_key(*field)).collect();
+    let hints = table.hints();
+    let is_known = |field: &str| columns.contains_key(field) || hints.constants.contains_key(field);
+    let missing: Vec<_> = required(kind).filter(|field| !is_known(field)).collect();
     if !missing.is_empty() {
         return Err(IngestError::MissingColumns {
             file: table.name().to_owned(),
@@ -53,7 +57,12 @@ pub fn guess(kind: TableKind, table: &Table) -> Result<TableMapping, IngestError
             header: table.header_shown(),
         });
     }
-    let mut mapping = TableMapping { delimiter: table.delimiter(), ..TableMapping::default() };
+    let mut mapping = TableMapping {
+        delimiter: table.delimiter(),
+        encoding: table.encoding().map(str::to_owned),
+        constants: hints.constants.clone(),
+        ..TableMapping::default()
+    };
     let sample = |field: &str| -> &[String] {
         columns.get(field).and_then(|column| table.column(column)).map_or(&[], |at| table.sample(at))
     };
@@ -68,7 +77,10 @@ pub fn guess(kind: TableKind, table: &Table) -> Result<TableMapping, IngestError
     }
     for date_field in ["ordered_at", "date", "listed_on"] {
         if let Some(column) = columns.get(date_field) {
-            mapping.date_formats = vec![guess_date_format(kind, table, column, sample(date_field))?];
+            mapping.date_formats = match &hints.date_format {
+                Some(format) => vec![format.clone()],
+                None => vec![guess_date_format(kind, table, column, sample(date_field))?],
+            };
         }
     }
     if kind == TableKind::Products {
@@ -186,9 +198,12 @@ fn guess_columns(kind: TableKind, table: &Table) -> BTreeMap<String, String> {
 
 /// The same for one list; columns of others are left alone.
 fn guess_columns_of(kind: TableKind, table: &Table, list: Option<&str>) -> BTreeMap<String, String> {
-    let mut taken = vec![false; table.header().len()];
-    let mut columns = BTreeMap::new();
-    for field in table_fields(kind) {
+    let mut columns = table.hints().columns.clone();
+    let mut taken: Vec<bool> =
+        table.header().iter().map(|column| columns.values().any(|said| said == column)).collect();
+    let is_said =
+        |field: &str| table.hints().columns.contains_key(field) || table.hints().constants.contains_key(field);
+    for field in table_fields(kind).iter().filter(|field| !is_said(field.name)) {
         let at = likeliest(field.usual, table.header(), list, |at| !taken[at]);
         let is_no_event = |at: usize| field.usual == EVENT && guess_events(table.sample(at)).0.is_empty();
         if let Some(at) = at.filter(|at| !is_no_event(*at)) {
@@ -286,7 +301,8 @@ fn guess_date_format(kind: TableKind, table: &Table, column: &str, sample: &[Str
             std::cmp::Ordering::Greater => Ok(day_first.to_owned()),
             std::cmp::Ordering::Less => Ok(month_first.to_owned()),
             std::cmp::Ordering::Equal => {
-                Err(IngestError::AmbiguousDates { file: file(), table: kind, column: column.to_owned(), example })
+                let column = column.to_owned();
+                Err(IngestError::AmbiguousDates { file: file(), table: kind, column, example, day_first, month_first })
             }
         };
     }

@@ -42,6 +42,9 @@ pub enum Part<'a> {
 
 /// What can be opened again and again: the text that a query answers.
 pub trait Answer: Send + Sync {
+    /// What messages and reports call it: the database, without a password.
+    fn name(&self) -> &str;
+
     /// What tells this query from any other: the database and the words, without a password.
     fn query(&self) -> &str;
 
@@ -54,7 +57,8 @@ pub trait Answer: Send + Sync {
 
 /// Whether a source is the address of a PostgreSQL database rather than a file.
 pub fn is_postgres_address(source: &str) -> bool {
-    source.starts_with("postgres://") || source.starts_with("postgresql://")
+    // A slip in the slashes must not make a file name of it, which messages would repeat.
+    source.starts_with("postgres:") || source.starts_with("postgresql:")
 }
 
 /// Bytes to be read as a table.
@@ -100,9 +104,9 @@ impl Input {
         Self { name: name.to_owned(), source: Source::Bytes(bytes.into()) }
     }
 
-    /// The answer to a query; `name` appears in messages.
-    pub fn answer(name: &str, answer: Arc<dyn Answer>) -> Self {
-        Self { name: name.to_owned(), source: Source::Answer(answer) }
+    /// The answer to a query.
+    pub fn answer(answer: Arc<dyn Answer>) -> Self {
+        Self { name: answer.name().to_owned(), source: Source::Answer(answer) }
     }
 
     /// Name in messages and reports.

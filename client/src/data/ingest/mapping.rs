@@ -166,6 +166,25 @@ impl TableMapping {
         TableFormat { delimiter: self.delimiter, encoding: self.encoding.clone() }
     }
 
+    /// How a table is written, in words: what an import shows beside the columns.
+    pub(super) fn written(&self, kind: TableKind, table: &Table) -> BTreeMap<&'static str, String> {
+        let mut written = BTreeMap::new();
+        if ["ordered_at", "date", "listed_on"].iter().any(|field| self.columns.contains_key(*field)) {
+            written.insert("dates", self.date_formats.join(" or "));
+        }
+        if self.decimal_comma {
+            written.insert("numbers", "1.234,56".to_owned());
+        }
+        if kind == TableKind::Orders && self.columns.contains_key("discount") {
+            let unit = if self.discount_unit == DiscountUnit::Percent { "in percent" } else { "as fractions" };
+            written.insert("discounts", unit.to_owned());
+        }
+        if let Some(encoding) = table.encoding() {
+            written.insert("encoding", encoding.to_owned());
+        }
+        written
+    }
+
     /// Checks that every field is one of the kind's, every column is in the file, and nothing required is missing. An
     /// event log need not have columns that are not required.
     pub fn check(&self, kind: TableKind, table: &Table) -> Result<(), MappingError> {
@@ -246,7 +265,9 @@ impl Mapping {
         let text = toml::to_string_pretty(self).map_err(|error| MappingError::Toml { reason: error.to_string() })?;
         Ok(format!(
             "# Which column of an imported file means what. Edit it when a guess is wrong; the next import uses it.\n\
-             # A section that no longer fits a file is ignored for that file; delete it to have it guessed anew.\n\n\
+             # A file without the columns of a section is guessed, which the import says; delete a section to have it \
+             guessed anew.\n# After a change import the files once more with --anew, as lines read otherwise would count \
+             twice.\n\n\
              {text}"
         ))
     }

@@ -8,6 +8,7 @@
 //! Left out: spreadsheets; time zones (a time is the wall clock as written).
 
 mod columns;
+mod currency;
 mod delimited;
 mod fields;
 mod guess;
@@ -45,7 +46,7 @@ pub use postgres::PostgresQuery;
 pub use reference::{HolidayRow, ProductDayRow, read_calendar, read_holidays, read_products, read_sales};
 pub use report::{ImportReport, MappingOrigin, REJECTED_LISTED, RejectedRow, RowError};
 use serde::{Deserialize, Serialize};
-pub use table::{Table, TableFormat};
+pub use table::{Hints, Table, TableFormat};
 use thiserror::Error;
 pub use window::Mark;
 
@@ -174,12 +175,34 @@ pub enum IngestError {
         reason: String,
     },
     /// A query that cannot be answered.
-    #[error("{database} does not answer the query: {reason}")]
+    #[error("{database} does not answer the query: {reason}; correct what follows --query")]
     Query {
         /// The database, without a password.
         database: String,
         /// What it said.
         reason: String,
+    },
+    /// A file of which nothing could be used.
+    #[error(
+        "none of the {rows} rows of {file} could be used as {table} (row by row: {reasons}; the first, {counted_in} \
+         {line}: {first}); say what is what with --column, --date-format or --encoding, or correct [{table}] in \
+         mapping.toml"
+    )]
+    NothingUsable {
+        /// Name of the file.
+        file: String,
+        /// Read as this.
+        table: TableKind,
+        /// Its rows.
+        rows: u64,
+        /// Reasons and how often each.
+        reasons: String,
+        /// What rows are counted in.
+        counted_in: &'static str,
+        /// Where the first was rejected.
+        line: u64,
+        /// And why.
+        first: String,
     },
     /// It became another file while it was being read.
     #[error("{file} changed while it was being read; import it again when nothing writes to it")]
@@ -199,8 +222,9 @@ pub enum IngestError {
     },
     /// No kind of table fits the header.
     #[error(
-        "the columns of {file} (`{header}`) fit no table; expected order lines `{}`, totals `{}`, products `{}`, a \
-         calendar `{}` or holidays `{}`, or a mapping that says which column is which",
+        "the columns of {file} (`{header}`) fit no table; say what it is, such as --table orders --column \
+         order_id=NAME for each column that is not recognised, or name them as order lines do `{}`, totals `{}`, \
+         products `{}`, a calendar `{}` or holidays `{}`",
         TableKind::Orders.expected_header(),
         TableKind::Sales.expected_header(),
         TableKind::Products.expected_header(),
@@ -215,9 +239,11 @@ pub enum IngestError {
     },
     /// Columns without which the table says nothing.
     #[error(
-        "{file} as {table}: no column for {}; its columns are `{header}`; name the right one under \
-         [{table}.columns] in mapping.toml",
-        missing.join(", ")
+        "{file} as {table}: no column for {}; its columns are `{header}`; name the right one with --column \
+         {}=NAME, or with --constant {}=VALUE what every row has",
+        missing.join(", "),
+        missing.first().unwrap_or(&"field"),
+        missing.first().unwrap_or(&"field")
     )]
     MissingColumns {
         /// Name of the file.
@@ -241,7 +267,7 @@ pub enum IngestError {
         source: MappingError,
     },
     /// An encoding nobody knows.
-    #[error("{file}: the mapping names the encoding `{label}`, which is unknown; try `windows-1252` or `utf-8`")]
+    #[error("{file}: the encoding `{label}` is unknown; try `windows-1252` or `utf-8`")]
     UnknownEncoding {
         /// Name of the file.
         file: String,
@@ -250,8 +276,8 @@ pub enum IngestError {
     },
     /// Day and month cannot be told apart.
     #[error(
-        "{file}: in column `{column}` dates such as `{example}` can be read day first or month first; set \
-         date-formats = [\"%d/%m/%Y\"] or [\"%m/%d/%Y\"] under [{table}] in mapping.toml"
+        "{file} as {table}: in column `{column}` dates such as `{example}` can be read day first or month first; say which \
+         with --date-format {day_first} or --date-format {month_first}"
     )]
     AmbiguousDates {
         /// Name of the file.
@@ -262,11 +288,15 @@ pub enum IngestError {
         column: String,
         /// A date from it.
         example: String,
+        /// The format with the day first.
+        day_first: &'static str,
+        /// The format with the month first.
+        month_first: &'static str,
     },
     /// No known way of writing dates.
     #[error(
-        "{file}: the dates in column `{column}`, such as `{example}`, are written in no known way; set date-formats \
-         under [{table}] in mapping.toml"
+        "{file} as {table}: the dates in column `{column}`, such as `{example}`, are written in no known way; say how with \
+         --date-format, such as --date-format '%d. %B %Y'"
     )]
     UnknownDates {
         /// Name of the file.

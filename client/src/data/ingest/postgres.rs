@@ -40,6 +40,9 @@ const PARAMETERS: [&str; 14] = [
     "application_name",
 ];
 
+/// What an address looks like whose password was not written as addresses are.
+const MISREAD: &str = "a password with `@`, `/`, `?` or `#` in it is written with %40, %2F, %3F or %23";
+
 /// A query and the database that it is put to.
 pub struct PostgresQuery {
     options: PgConnectOptions,
@@ -54,16 +57,26 @@ impl PostgresQuery {
     /// # Errors
     /// When the address is none, or the query is empty.
     pub fn new(address: &str, query: &str) -> Result<Self, IngestError> {
+        let refused = |reason: &str| IngestError::DatabaseAddress { reason: reason.to_owned() };
+        if !address.contains("://") {
+            return Err(refused("it lacks `//`"));
+        }
         let parameters = address.split_once('?').map_or("", |(_, parameters)| parameters);
         for name in parameters.split('&').filter_map(|parameter| parameter.split('=').next()) {
+            let is_word = name.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_'));
+            if !is_word {
+                return Err(refused(MISREAD));
+            }
             if !name.is_empty() && !PARAMETERS.contains(&name) {
-                let reason = format!("it says `{name}`, which is none of {}", PARAMETERS.join(", "));
-                return Err(IngestError::DatabaseAddress { reason });
+                return Err(refused(&format!("it says `{name}`, which is none of {}", PARAMETERS.join(", "))));
             }
         }
-        let options: PgConnectOptions =
-            address.parse().map_err(|_| IngestError::DatabaseAddress { reason: "it does not parse".to_owned() })?;
+        let options: PgConnectOptions = address.parse().map_err(|_| refused("it does not parse"))?;
         let options = options.disable_statement_logging();
+        // A password with such a sign in it is cut there, and its rest would be taken for a name and be shown.
+        if address.contains('#') || options.get_database().is_some_and(|name| name.contains('@')) {
+            return Err(refused(MISREAD));
+        }
         let host = match options.get_socket() {
             Some(socket) => socket.display().to_string(),
             None => options.get_host().to_owned(),
@@ -72,15 +85,10 @@ impl PostgresQuery {
         let database = format!("postgres://{}@{host}:{}/{name}", options.get_username(), options.get_port());
         let words = query.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace()).to_owned();
         if words.is_empty() {
-            return Err(IngestError::Query { database, reason: "it is empty; write `SELECT … FROM …`".to_owned() });
+            return Err(IngestError::Query { database, reason: "it is empty".to_owned() });
         }
         let identity = format!("{database}\0{words}");
         Ok(Self { options, database, words, identity })
-    }
-
-    /// The database, without a password: what messages and reports call the answer.
-    pub fn database(&self) -> &str {
-        &self.database
     }
 
     fn statement(&self, part: Part<'_>) -> String {
@@ -103,6 +111,10 @@ impl PostgresQuery {
 }
 
 impl Answer for PostgresQuery {
+    fn name(&self) -> &str {
+        &self.database
+    }
+
     fn query(&self) -> &str {
         &self.identity
     }
@@ -187,11 +199,11 @@ fn refusal(database: &str, error: &sqlx::Error) -> IngestError {
     match said.code().as_deref().unwrap_or_default() {
         "28P01" | "28000" => IngestError::Database {
             database,
-            reason: format!("{message}; give the password in PGPASSWORD, in ~/.pgpass or in the address"),
+            reason: format!("{message}; check the user, and the password in PGPASSWORD, ~/.pgpass or the address"),
         },
         "25006" => IngestError::Query { database, reason: format!("{message}; only what reads is run") },
         code if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") || code == "3D000" => {
-            IngestError::Database { database, reason: message }
+            IngestError::Database { database, reason: format!("{message}; check the address, or try again later") }
         }
         _ => IngestError::Query { database, reason: message },
     }

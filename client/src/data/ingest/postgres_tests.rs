@@ -86,7 +86,7 @@ impl Server {
 
     fn input(&self, query: &str) -> Input {
         let query = PostgresQuery::new(&self.address(Some(PASSWORD)), query).unwrap();
-        Input::answer(&query.database().to_owned(), std::sync::Arc::new(query))
+        Input::answer(std::sync::Arc::new(query))
     }
 }
 
@@ -185,9 +185,9 @@ fn a_query_is_imported_and_then_only_what_is_new_and_its_password_is_nowhere() {
     refused("SELECT * FROM soold", "relation \"soold\" does not exist");
     refused("SELECT 1 AS colour, 2 AS shape", "(`colour,shape`) fit no table");
     let query = PostgresQuery::new(&server.address(Some("wrong")), QUERY).unwrap();
-    let input = Input::answer("db", std::sync::Arc::new(query));
+    let input = Input::answer(std::sync::Arc::new(query));
     let error = store.import(&input, &ImportOptions::default()).unwrap_err().to_string();
-    assert!(error.contains("give the password in PGPASSWORD"), "{error}");
+    assert!(error.contains("the password in PGPASSWORD"), "{error}");
     assert_eq!(DataStore::open(dir.path()).unwrap().orders().len(), 5);
 
     // A query that fails after a thousand rows leaves the table as it was.
@@ -204,11 +204,23 @@ fn a_query_is_imported_and_then_only_what_is_new_and_its_password_is_nowhere() {
 fn an_address_that_is_none_is_refused_without_repeating_it() {
     let error = |address: &str| PostgresQuery::new(address, "SELECT 1").err().unwrap().to_string();
     assert!(error("postgres://shop:hidden@host:port/db").contains("does not parse"));
+    // A slip, or a sign that ends the password early: no part of it may be taken for a name and be shown.
+    for slip in [
+        "postgres:/shop:hidden@host/db",
+        "postgres:shop:hidden@host/db",
+        "postgres://shop:12/hidden@host/db",
+        "postgres://shop:12?hidden@host/db",
+        "postgres://shop:12#hidden@host/db",
+        "postgres://shop:hid/den@host/db",
+    ] {
+        let said = error(slip);
+        assert!(!said.contains("hid") && !said.contains("den") && said.contains("the address"), "{said}");
+    }
     let unknown = error("postgres://shop@host/db?pasword=hidden");
     assert!(unknown.contains("`pasword`") && !unknown.contains("hidden"), "{unknown}");
     assert!(PostgresQuery::new("postgres://shop@host/db", " ; ").err().unwrap().to_string().contains("is empty"));
     let query = PostgresQuery::new("postgresql://shop:hidden@host:5433/db", "SELECT 1").unwrap();
-    assert_eq!(query.database(), "postgres://shop@host:5433/db");
+    assert_eq!(query.name(), "postgres://shop@host:5433/db");
     assert!(!query.identity.contains("hidden"));
 }
 

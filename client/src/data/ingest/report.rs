@@ -199,6 +199,14 @@ pub struct ImportReport {
     pub columns: BTreeMap<String, String>,
     /// Fields of the mapping whose column this file does not have (event logs need not have every field).
     pub absent: BTreeMap<String, String>,
+    /// Fields that have the same value in every row.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub constants: BTreeMap<String, String>,
+    /// How the file is written: `dates`, `numbers`, `discounts`, `encoding`, as far as it matters.
+    pub written: BTreeMap<&'static str, String>,
+    /// Currency signs and codes met in the first rows, and how often each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub currencies: BTreeMap<String, u64>,
     /// Columns of the file that nothing was read from.
     pub unused: Vec<String>,
     /// What rows are counted in: `line`, or `row` where a file has no lines.
@@ -209,6 +217,9 @@ pub struct ImportReport {
     pub return_events: Vec<String>,
     /// Lines at the beginning that an earlier import of this file had read; they were not read again.
     pub read_before: u64,
+    /// Value of the mapping's cursor from which a query was asked to go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_from: Option<String>,
     /// When this very content was imported, where nothing has been added to it since.
     pub imported_before: Option<String>,
     /// Rows read.
@@ -241,11 +252,15 @@ impl ImportReport {
             table,
             columns,
             absent: BTreeMap::new(),
+            constants: BTreeMap::new(),
+            written: BTreeMap::new(),
+            currencies: BTreeMap::new(),
             unused,
             counted_in: "line",
             order_events: Vec::new(),
             return_events: Vec::new(),
             read_before: 0,
+            read_from: None,
             imported_before: None,
             rows: 0,
             imported: 0,
@@ -282,6 +297,9 @@ impl fmt::Display for ImportReport {
         if self.read_before > 0 {
             write!(f, " after {} lines that an earlier import had read", self.read_before)?;
         }
+        if let Some(value) = &self.read_from {
+            write!(f, " from {value} on, where an earlier import had stopped")?;
+        }
         writeln!(
             f,
             ", {} imported, {} updated, {} known already, {} rejected",
@@ -291,6 +309,18 @@ impl fmt::Display for ImportReport {
             columns.iter().map(|(field, column)| format!("{field} ← {column}")).collect::<Vec<_>>().join(", ")
         };
         writeln!(f, "  columns: {}", shown(&self.columns))?;
+        if !self.constants.is_empty() {
+            let constants: Vec<_> = self.constants.iter().map(|(field, value)| format!("{field} = {value}")).collect();
+            writeln!(f, "  in every row: {}", constants.join(", "))?;
+        }
+        if !self.written.is_empty() {
+            let written: Vec<_> = self.written.iter().map(|(what, how)| format!("{what} {how}")).collect();
+            writeln!(f, "  written with: {}", written.join(", "))?;
+        }
+        if self.currencies.len() > 1 {
+            let met: Vec<_> = self.currencies.iter().map(|(sign, count)| format!("{sign} ({count})")).collect();
+            writeln!(f, "  currencies: {}; amounts are taken as they are, so keep one in a file", met.join(", "))?;
+        }
         if !self.absent.is_empty() {
             writeln!(f, "  not in this file: {}", shown(&self.absent))?;
         }

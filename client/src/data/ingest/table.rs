@@ -2,7 +2,7 @@
 //!
 //! What it is written in is judged by its first bytes. Rows are never all in memory.
 
-use std::{cell::OnceCell, fmt};
+use std::{cell::OnceCell, collections::BTreeMap, fmt};
 
 #[cfg(feature = "parquet")]
 use super::parquet_file::{self, ParquetRows};
@@ -25,6 +25,9 @@ pub(super) const SAMPLE_VALUE_MAX: usize = 200;
 /// Bytes looked at when judging what a file is.
 const HEAD_BYTES: usize = 64 * 1024;
 
+/// What a text is taken for that is no UTF-8: the encoding of exports on Windows in western Europe and America.
+const LEGACY_ENCODING: &str = "windows-1252";
+
 /// First bytes of a Parquet file.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 
@@ -35,6 +38,26 @@ pub struct TableFormat {
     pub delimiter: Option<char>,
     /// Name of the encoding (WHATWG label), such as `windows-1252`. Unknown means UTF-8, or UTF-16 after its mark.
     pub encoding: Option<String>,
+}
+
+/// What is known of a table beforehand; the rest is guessed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// Field to column name.
+    pub columns: BTreeMap<String, String>,
+    /// Field to a value that every row has.
+    pub constants: BTreeMap<String, String>,
+    /// How days are written, as `date-formats` in a mapping.
+    pub date_format: Option<String>,
+    /// Encoding, as `encoding` in a mapping.
+    pub encoding: Option<String>,
+}
+
+impl Hints {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a table is written in.
@@ -51,6 +74,7 @@ pub struct Table {
     encoding: Option<String>,
     form: Form,
     header: Vec<String>,
+    hints: Hints,
     /// Values of each column, from the first rows.
     values: OnceCell<Vec<Vec<String>>>,
 }
@@ -85,6 +109,7 @@ impl Table {
             encoding: format.encoding.clone(),
             form,
             header,
+            hints: Hints::default(),
             values: values.map_or_else(OnceCell::new, OnceCell::from),
         };
         if input.query().is_none() && head.starts_with(PARQUET_MAGIC) {
@@ -114,9 +139,30 @@ impl Table {
             let (header, values) = json_lines::discover(name, text()?)?;
             return Ok(table(Form::JsonLines, header, Some(values)));
         }
-        let form = Delimited::of(name, &head, text()?, format.delimiter)?;
+        let encoding = match &format.encoding {
+            None if is_legacy(&head) => Some(LEGACY_ENCODING.to_owned()),
+            given => given.clone(),
+        };
+        let text = input.text(encoding.as_deref(), Part::First(0))?;
+        let form = Delimited::of(name, &head, text, format.delimiter)?;
         let header = form.header.clone();
-        Ok(table(Form::Delimited(form), header, None))
+        Ok(Self { encoding, ..table(Form::Delimited(form), header, None) })
+    }
+
+    /// The same table, with what is known of it.
+    #[must_use]
+    pub fn with(self, hints: &Hints) -> Self {
+        Self { hints: hints.clone(), ..self }
+    }
+
+    /// What is known of it.
+    pub(super) fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    /// Encoding given or found; none for UTF-8.
+    pub fn encoding(&self) -> Option<&str> {
+        self.encoding.as_deref()
     }
 
     /// Name of the file.
@@ -276,6 +322,20 @@ impl Reading for NoRows {
     }
 }
 
+/// Whether a text is written in an encoding from before Unicode: more of its lines are no UTF-8 than are more than ASCII
+/// and UTF-8. The last line may be cut.
+fn is_legacy(head: &[u8]) -> bool {
+    let (mut other, mut utf8) = (0, 0);
+    let mut lines: Vec<&[u8]> = head.split(|byte| *byte == b'\n').collect();
+    if lines.len() > 1 {
+        lines.pop();
+    }
+    for line in lines.into_iter().filter(|line| !line.is_ascii()) {
+        if std::str::from_utf8(line).is_ok() { utf8 += 1 } else { other += 1 }
+    }
+    other > utf8
+}
+
 fn not_a_table(name: &str, found: &'static str) -> IngestError {
     IngestError::NotATable { file: name.to_owned(), found, expected: TableKind::Orders.expected_header() }
 }
@@ -298,7 +358,7 @@ fn other_format(head: &[u8]) -> Option<&'static str> {
     }
     match head.trim_ascii_start().first() {
         Some(b'<') => Some("HTML or XML"),
-        Some(b'[') => Some("a JSON list; write one object a line (`jq -c '.[]'` does)"),
+        Some(b'[') => Some("one JSON list (`jq -c '.[]'` writes it as JSON lines)"),
         _ => None,
     }
 }

@@ -111,14 +111,58 @@ fn a_missing_product_a_wrong_flag_and_an_impossible_discount_are_rejected() {
 #[test]
 fn bytes_that_are_no_utf8_cost_their_row_and_are_decoded_when_the_mapping_names_the_encoding() {
     let mut bytes = format!("{HEADER}{GOOD}").into_bytes();
+    bytes.extend("o3,c1,Glühwein,2024-01-03,1,2,0,0,web\n".bytes());
     bytes.extend(b"o2,c1,Gl\xfchwein,2024-01-03,1,2,0,0,web\n");
     let (lines, report) = orders(&bytes);
-    assert_eq!((lines.len(), report.rejected[0].line, report.rejected[0].code), (1, 3, "encoding"));
+    assert_eq!((lines.len(), report.rejected[0].line, report.rejected[0].code), (2, 4, "encoding"));
     let format = TableFormat { encoding: Some("windows-1252".into()), ..TableFormat::default() };
     let table = Table::open(&Input::bytes("file.csv", &bytes), &format).unwrap();
     let mapping = guess(TableKind::Orders, &table).unwrap();
     let (rows, _) = read_lines(&table, &mapping);
-    assert_eq!(rows[1].1.product, "Glühwein");
+    assert_eq!(rows[2].1.product, "Glühwein");
+}
+
+#[test]
+fn a_file_without_any_utf8_is_taken_for_windows_1252_and_the_report_says_so() {
+    let mut bytes = format!("{HEADER}{GOOD}").into_bytes();
+    bytes.extend(b"o2,c1,Gl\xfchwein,2024-01-03,1,\x80 2.50,0,0,web\n");
+    let (lines, report) = orders(&bytes);
+    assert_eq!((lines[1].product.as_str(), lines[1].unit_price), ("Glühwein", Some(2.5)));
+    assert_eq!(report.written["encoding"], "windows-1252");
+    assert_eq!(report.currencies, [("€".to_owned(), 1)].into());
+    assert!(report.to_string().contains("encoding windows-1252"), "{report}");
+}
+
+#[test]
+fn what_is_known_beforehand_is_not_guessed() {
+    let odd = "Beleg|Ware|Wann|Preis\nB1|mug|03/02/2024|2\nB2|saw|04/02/2024|1\n";
+    let hints = |columns: &[(&str, &str)], constants: &[(&str, &str)], format: Option<&str>| {
+        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let date_format = format.map(str::to_owned);
+        Hints { columns: pairs(columns), constants: pairs(constants), date_format, encoding: None }
+    };
+    let columns = [("order_id", "Beleg"), ("product_id", "Ware"), ("ordered_at", "Wann")];
+    let known = |hints: &Hints| table(odd.as_bytes()).unwrap().with(hints);
+    assert_eq!(detect(&known(&Hints::default())), None);
+    let table = known(&hints(&columns, &[("quantity", "1")], Some("%d/%m/%Y")));
+    assert_eq!(detect(&table), Some(TableKind::Orders));
+    let (rows, report) = read_lines(&table, &guess(TableKind::Orders, &table).unwrap());
+    assert_eq!((rows[1].1.quantity, rows[1].1.unit_price), (1.0, Some(1.0)));
+    assert_eq!(rows[0].1.at.date(), date(2024, 2, 3));
+    assert!(report.to_string().contains("in every row: quantity = 1"), "{report}");
+    let message = |hints: &Hints| {
+        let table = known(hints);
+        let mapping = guess(TableKind::Orders, &table);
+        mapping.and_then(|mapping| columns::Columns::new(TableKind::Orders, &table, &mapping).map(|_| ())).unwrap_err()
+    };
+    let ambiguous = message(&hints(&columns, &[("quantity", "1")], None)).to_string();
+    assert!(ambiguous.ends_with("--date-format %d/%m/%Y or --date-format %m/%d/%Y"), "{ambiguous}");
+    let missing = message(&hints(&columns, &[], None)).to_string();
+    assert!(missing.contains("--column quantity=NAME, or with --constant quantity=VALUE"), "{missing}");
+    let misspelt = message(&hints(&[columns[0], columns[1], ("ordered_at", "Wan")], &[("quantity", "1")], None));
+    assert!(misspelt.to_string().contains("takes `ordered_at` from the column `Wan`"), "{misspelt}");
+    let unknown = message(&hints(&columns, &[("quantity", "1"), ("colour", "red")], Some("%d/%m/%Y"))).to_string();
+    assert!(unknown.contains("the field `colour`, which orders do not have"), "{unknown}");
 }
 
 #[test]

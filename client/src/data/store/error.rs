@@ -48,6 +48,20 @@ pub enum StoreError {
         /// The table.
         path: PathBuf,
     },
+    /// A file that was imported before, with another mapping.
+    #[error(
+        "{file} was imported on {day} with another mapping, and {lines} of its order lines read differently now, so that \
+         they would count twice; undo the change of the mapping, or import all files of orders once more with --anew, \
+         which forgets what was imported; nothing was changed"
+    )]
+    ReadOtherwise {
+        /// Name of the file.
+        file: String,
+        /// Day of that import.
+        day: String,
+        /// Lines that are there but were not met again.
+        lines: u64,
+    },
     /// Order lines are there, the secret that made their pseudonyms is not.
     #[error(
         "{path} is missing, without which customers cannot be recognised; restore it from a backup, or delete the \

@@ -1,9 +1,11 @@
 //! Importing a file or a query's answer into the stored tables.
 //!
 //! Order: lock, mapping, rows, the new table beside the old one, rename. Nothing before the rename changes what is
-//! stored, so a crash, a full disk or a file that breaks off in its middle leaves the table as it was.
+//! stored, so a crash, a full disk or a file that breaks off in its middle leaves the table as it was. What came of it is
+//! noted in the journal afterwards.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     path::{Path, PathBuf},
 };
@@ -12,14 +14,15 @@ use super::{
     error::{NormalFormError, StoreError},
     file,
     imports::{self, Imported},
+    journal::{self, ImportEntry},
     merge,
     normal_form::{self, Stored},
     orders::OrderMerge,
 };
 use crate::data::{
     ingest::{
-        self, ImportReport, IngestError, Input, Mapping, MappingError, MappingOrigin, Mark, ReadTo, Table, TableFormat,
-        TableKind, TableMapping, read_calendar, read_holidays, read_orders, read_products, read_sales,
+        self, Hints, ImportReport, IngestError, Input, Mapping, MappingError, MappingOrigin, Mark, ReadTo, Table,
+        TableFormat, TableKind, TableMapping, read_calendar, read_holidays, read_orders, read_products, read_sales,
     },
     pseudonym::{ContributionKey, DataSecret},
 };
@@ -40,8 +43,13 @@ pub struct ImportOptions {
     pub mapping: Option<TableMapping>,
     /// Mapping file, which must then fit; `mapping.toml` in the data directory, or a guess, where absent.
     pub mapping_file: Option<PathBuf>,
+    /// What is known of the file beforehand. Where anything is, the columns are guessed with it, and not taken from the
+    /// mapping file.
+    pub hints: Hints,
     /// Read a file from its beginning though it was imported before.
     pub again: bool,
+    /// Tables that are emptied first: the way to bring files in with another mapping.
+    pub anew: BTreeSet<TableKind>,
 }
 
 /// Imports into a data directory, without its tables in memory.
@@ -72,6 +80,7 @@ impl Importer {
         let Chosen { kind, table, mapping, is_guessed, unfit } = choose_mapping(input, options, &mappings)?;
         let mut report = self.import_table(kind, &table, &mapping, options)?;
         report.unfit = unfit.map(|error| error.to_string());
+        journal::add(&self.dir, &report, options.anew.contains(&kind));
         if is_guessed && mappings.table(kind).is_none() {
             report.mapping = MappingOrigin::Guessed;
             *mappings.table_mut(kind) = Some(mapping);
@@ -91,6 +100,10 @@ impl Importer {
     /// The mappings in use; empty before the first import.
     pub fn mappings(&self) -> Result<Mapping, StoreError> {
         mappings_of(&self.mapping_path())
+    }
+
+    pub(super) fn journal(&self) -> Vec<ImportEntry> {
+        journal::read(&self.dir)
     }
 
     pub(super) fn contribution_key(&self) -> ContributionKey {
@@ -129,14 +142,31 @@ impl Importer {
         mapping: &TableMapping,
         options: &ImportOptions,
     ) -> Result<ImportReport, StoreError> {
-        let mut merge = OrderMerge::begin(&self.table_path(TableKind::Orders))?;
+        let path = self.table_path(TableKind::Orders);
+        let is_anew = options.anew.contains(&TableKind::Orders);
+        let mut merge = if is_anew { OrderMerge::anew(&path) } else { OrderMerge::begin(&path)? };
         let reading = imports::reading(mapping, table.query());
-        let earlier: Vec<_> = merge.imports().iter().filter(|import| import.reading == reading).cloned().collect();
+        let (earlier, otherwise): (Vec<_>, Vec<_>) =
+            merge.imports().iter().cloned().partition(|import| import.reading == reading);
         let from = if options.again { ReadTo::default() } else { read_before(table, &earlier)? };
+        let otherwise = last_of(table, &otherwise)?;
+        let (mut taken, mut known_again) = (Taken::default(), 0);
         let (mut report, read_to) =
             read_orders(table, mapping, &self.secret.pseudonym_key(), &from, |report, number, line| {
-                merge.take(report, number, &line)
+                let (rejected, imported) = (report.rejected_total, report.imported);
+                merge.take(report, number, &line)?;
+                if report.rejected_total == rejected {
+                    taken.one(number);
+                    let was_read = otherwise.as_ref().is_some_and(|(_, mark)| number < mark.line);
+                    known_again += u64::from(was_read && report.imported == imported);
+                }
+                Ok::<_, StoreError>(())
             })?;
+        if let Some((import, _)) = otherwise.filter(|(import, _)| known_again < import.lines) {
+            let (file, day, lines) = (table.name().to_owned(), import.day, import.lines - known_again);
+            return Err(StoreError::ReadOtherwise { file, day, lines });
+        }
+        refuse_if_unusable(&report, from.mark.is_none())?;
         if let Some(mark) = from.mark {
             report.read_before = mark.line.saturating_sub(1);
             if report.rows == 0 {
@@ -145,7 +175,10 @@ impl Importer {
                 return Ok(report);
             }
         }
-        merge.finish(Imported::now(table.name(), reading, read_to.or_cursor_of(&from)), from.mark.as_ref())?;
+        let before = earlier.iter().find(|import| import.mark.is_some() && import.mark == from.mark);
+        let lines = before.map_or(0, |import| import.lines) + taken.up_to(read_to.mark.as_ref());
+        let import = Imported::now(table.name(), reading, read_to.or_cursor_of(&from), lines);
+        merge.finish(import, from.mark.as_ref())?;
         Ok(report)
     }
 
@@ -159,7 +192,8 @@ impl Importer {
     ) -> Result<ImportReport, StoreError> {
         let reading = imports::reading(mapping, table.query());
         let path = self.table_path(kind);
-        let replace = Replace { importer: self, kind, table, reading, again: options.again };
+        let (again, anew) = (options.again, options.anew.contains(&kind));
+        let replace = Replace { importer: self, kind, table, reading, again, anew };
         let (bytes, report) = match kind {
             TableKind::Orders => return self.import_orders(table, mapping, options),
             TableKind::Sales => replace.by(
@@ -205,30 +239,80 @@ struct Replace<'a> {
     table: &'a Table,
     reading: String,
     again: bool,
+    anew: bool,
 }
 
 impl Replace<'_> {
     /// Bytes of the new table, and the report. A query goes on where it stopped.
-    fn by<T, R>(
+    fn by<T: Default, R>(
         self,
         read_stored: impl Fn(&[u8]) -> Result<Stored<T>, NormalFormError>,
         read: impl Fn(&ReadTo) -> Result<(Vec<(u64, R)>, ImportReport, ReadTo), IngestError>,
         merge: impl Fn(&T, Vec<(u64, R)>, &mut ImportReport) -> T,
         write: impl Fn(&T, &[Imported]) -> Vec<u8>,
     ) -> Result<(Vec<u8>, ImportReport), StoreError> {
-        let (stored, mut imports) = self.importer.read_table(self.kind, read_stored)?;
-        let queries = imports.iter().filter(|import| import.reading == self.reading && import.mark.is_none());
-        let last = queries.last().filter(|_| !self.again).and_then(|import| import.cursor.clone());
+        let (stored, mut imports) =
+            if self.anew { Stored::default() } else { self.importer.read_table(self.kind, read_stored)? };
+        let mut queries = imports.iter().filter(|import| import.reading == self.reading && import.mark.is_none());
+        let last = queries.next_back().filter(|_| !self.again).and_then(|import| import.cursor.clone());
         let from = ReadTo { mark: None, cursor: last };
         let (rows, mut report, read_to) = read(&from)?;
         let merged = merge(&stored, rows, &mut report);
+        refuse_if_unusable(&report, true)?;
         let cursor = read_to.or_cursor_of(&from).cursor;
         if cursor.is_some() {
-            let import = Imported::now(self.table.name(), self.reading, ReadTo { mark: None, cursor });
+            let import = Imported::now(self.table.name(), self.reading, ReadTo { mark: None, cursor }, 0);
             imports::remember(&mut imports, import, None);
         }
         Ok((write(&merged, &imports), report))
     }
+}
+
+/// Order lines that an import took in.
+#[derive(Default)]
+struct Taken {
+    lines: u64,
+    /// Of these, the lines before the last row; one row can be several lines.
+    before_last: u64,
+    last: u64,
+}
+
+impl Taken {
+    fn one(&mut self, number: u64) {
+        if number != self.last {
+            (self.before_last, self.last) = (self.lines, number);
+        }
+        self.lines += 1;
+    }
+
+    /// Without a last row that may have been half of one, which the next import reads again.
+    fn up_to(&self, mark: Option<&Mark>) -> u64 {
+        if mark.is_some_and(|mark| self.last >= mark.line) { self.before_last } else { self.lines }
+    }
+}
+
+/// A whole file without a single row of use was meant otherwise.
+fn refuse_if_unusable(report: &ImportReport, is_whole: bool) -> Result<(), IngestError> {
+    let Some(first) = report.rejected.first().filter(|_| is_whole && report.rejected_total == report.rows) else {
+        return Ok(());
+    };
+    let reasons: Vec<String> = report.reasons.iter().map(|(code, count)| format!("{count} {code}")).collect();
+    Err(IngestError::NothingUsable {
+        file: report.file.clone(),
+        table: report.table,
+        rows: report.rows,
+        reasons: reasons.join(", "),
+        counted_in: report.counted_in,
+        line: first.line,
+        first: first.reason.clone(),
+    })
+}
+
+/// The import that read most of this file, and how far.
+fn last_of(table: &Table, imports: &[Imported]) -> Result<Option<(Imported, Mark)>, IngestError> {
+    let marks: Vec<Mark> = imports.iter().filter_map(|import| import.mark).filter(|mark| mark.bytes > 0).collect();
+    let Some(mark) = table.read_before(&marks)? else { return Ok(None) };
+    Ok(imports.iter().rev().find(|import| import.mark == Some(mark)).map(|import| (import.clone(), mark)))
 }
 
 /// From where a table is to be read, as an earlier import read it in the same way.
@@ -282,19 +366,27 @@ fn choose_mapping(input: &Input, options: &ImportOptions, stored: &Mapping) -> R
     }
     let wrong =
         |table: &Table, kind, source| IngestError::Mapping { file: table.name().to_owned(), table: kind, source };
-    for kind in TableKind::ALL.into_iter().filter(|kind| options.kind.is_none_or(|wanted| wanted == *kind)) {
+    let kinds = TableKind::ALL.into_iter().filter(|kind| options.kind.is_none_or(|wanted| wanted == *kind));
+    for kind in kinds.filter(|_| options.hints.is_empty()) {
         let Some(mapping) = stored.table(kind) else { continue };
-        // Where it does not open in this way, it may in another.
-        let Ok(table) = Table::open(input, &mapping.format()) else { continue };
-        match mapping.check(kind, &table) {
-            Ok(()) => return Ok(Chosen { kind, table, mapping: mapping.clone(), is_guessed: false, unfit: None }),
-            Err(error) if error.is_of_the_mapping_alone() => return Err(wrong(&table, kind, error)),
-            Err(_) => {}
+        // The same columns with another delimiter are the same table.
+        for format in [mapping.format(), TableFormat { delimiter: None, ..mapping.format() }] {
+            let Ok(table) = Table::open(input, &format) else { continue };
+            match mapping.check(kind, &table) {
+                Ok(()) => {
+                    let mapping = TableMapping { delimiter: table.delimiter(), ..mapping.clone() };
+                    return Ok(Chosen { kind, table, mapping, is_guessed: false, unfit: None });
+                }
+                Err(error) if error.is_of_the_mapping_alone() => return Err(wrong(&table, kind, error)),
+                Err(_) => {}
+            }
         }
     }
-    let table = Table::open(input, &TableFormat::default())?;
+    let format = TableFormat { delimiter: None, encoding: options.hints.encoding.clone() };
+    let table = Table::open(input, &format)?.with(&options.hints);
     let kind = options.kind.or_else(|| ingest::detect(&table));
     let unfit = kind.and_then(|kind| stored.table(kind)?.check(kind, &table).err());
+    let unfit = unfit.filter(|_| options.hints.is_empty());
     if let (Some(kind), Some(error), Some(_)) = (kind, &unfit, &options.mapping_file) {
         return Err(wrong(&table, kind, error.clone()));
     }

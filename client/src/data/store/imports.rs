@@ -1,7 +1,7 @@
 //! What a table's rows came from: enough to know a file again, or to go on where a query stopped.
 //!
-//! Nothing depends on it for correctness: rows are recognised one by one whatever is written here. It saves reading what
-//! was read, and lets a status that changed since stand against an old file that is imported once more.
+//! Rows are recognised one by one whatever is written here. It saves reading what was read, lets a status that changed
+//! since stand against an old file that is imported once more, and tells when a file is read otherwise than before.
 
 use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
@@ -27,17 +27,19 @@ pub(super) struct Imported {
     pub mark: Option<Mark>,
     /// Last value of the column that only grows.
     pub cursor: Option<String>,
+    /// Order lines that were taken in, known ones too, up to the mark.
+    pub lines: u64,
 }
 
 impl Imported {
     /// An import that ends now.
-    pub fn now(name: &str, reading: String, read_to: ReadTo) -> Self {
+    pub fn now(name: &str, reading: String, read_to: ReadTo, lines: u64) -> Self {
         let day = Timestamp::now().strftime("%Y-%m-%d").to_string();
-        Self { name: name.to_owned(), day, reading, mark: read_to.mark, cursor: read_to.cursor }
+        Self { name: name.to_owned(), day, reading, mark: read_to.mark, cursor: read_to.cursor, lines }
     }
 
     /// Fields as stored.
-    pub fn fields(&self) -> [String; 8] {
+    pub fn fields(&self) -> [String; 9] {
         let hex = |mark: &Mark| data_encoding::HEXLOWER.encode(&mark.digest);
         [
             KIND.to_owned(),
@@ -48,6 +50,7 @@ impl Imported {
             self.mark.map(|mark| mark.line.to_string()).unwrap_or_default(),
             self.mark.as_ref().map(hex).unwrap_or_default(),
             self.cursor.clone().unwrap_or_default(),
+            self.lines.to_string(),
         ]
     }
 
@@ -69,6 +72,7 @@ impl Imported {
             reading: row.text(2)?.to_owned(),
             mark,
             cursor: row.non_empty(6)?,
+            lines: row.parse(7)?,
         })
     }
 }

@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod import;
 mod imports;
+mod journal;
 mod merge;
 mod normal_form;
 mod order_form;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{NormalFormError, StoreError};
 pub use import::{ImportOptions, Importer};
+pub use journal::ImportEntry;
 use order_form::{OrderReader, StoredOrder};
 
 use super::{
@@ -121,6 +123,11 @@ impl DataStore {
     /// The mappings in use; empty before the first import.
     pub fn mappings(&self) -> Result<Mapping, StoreError> {
         self.importer.mappings()
+    }
+
+    /// The imports whose rows are in the tables, in numbers, oldest first.
+    pub fn journal(&self) -> Vec<ImportEntry> {
+        self.importer.journal()
     }
 
     fn load(&mut self, kind: TableKind) -> Result<(), StoreError> {

@@ -39,12 +39,9 @@ pub(super) struct OrderMerge {
 }
 
 impl OrderMerge {
-    /// Reads what makes the stored lines known again.
-    ///
-    /// # Errors
-    /// When the stored table cannot be read or is damaged.
-    pub fn begin(path: &Path) -> Result<Self, StoreError> {
-        let mut merge = Self {
+    /// Begins a table that takes the place of what is stored.
+    pub fn anew(path: &Path) -> Self {
+        Self {
             path: path.to_owned(),
             known: Known::default(),
             stored: 0,
@@ -52,7 +49,15 @@ impl OrderMerge {
             imports: Vec::new(),
             writer: None,
             changed: BTreeMap::new(),
-        };
+        }
+    }
+
+    /// Reads what makes the stored lines known again.
+    ///
+    /// # Errors
+    /// When the stored table cannot be read or is damaged.
+    pub fn begin(path: &Path) -> Result<Self, StoreError> {
+        let mut merge = Self::anew(path);
         let Some(mut reader) = OrderReader::open(path)? else { return Ok(merge) };
         let mut end = reader.position();
         loop {
