@@ -108,7 +108,7 @@ pub fn published(layout: &str, data: &Path, most: usize, out: &Path) -> Result<C
         SeriesKey::Product
     };
     let missing = if task.series.missing == Missing::Zero { MissingDay::Zero } else { MissingDay::Closed };
-    let choice = SeriesChoice { by, missing };
+    let choice = SeriesChoice { by, missing, ..SeriesChoice::default() };
     let mut candidates = Vec::new();
     let (mut series, mut series_max) = (0, 0);
     for (number, merchant) in dealt.merchants.into_iter().enumerate() {

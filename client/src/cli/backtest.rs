@@ -13,7 +13,7 @@ use clap::Args;
 use forecastle_proto::model::ModelSnapshot;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{DeviceArguments, Format, Outcome, print_json, runtime, train::base_model};
+use super::{DeviceArguments, Format, Outcome, command, print_json, runtime, train::base_model};
 use crate::{
     backtest::{self, Progress, Report, Settings},
     data::{prepare, store::DataStore},
@@ -183,11 +183,4 @@ fn kind_of(path: &Path) -> Result<Kind, String> {
         Some("json") => Ok(Kind::Json),
         _ => Err(format!("--out {}: the name must end in .html or .json", path.display())),
     }
-}
-
-/// The command as it was typed, for the report.
-fn command() -> String {
-    let quoted = |word: String| if word.contains(char::is_whitespace) { format!("'{word}'") } else { word };
-    let words = std::env::args().skip(1).map(quoted);
-    std::iter::once("forecastle".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }

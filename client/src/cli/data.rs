@@ -2,16 +2,18 @@
 
 use clap::Subcommand;
 
-use super::{Format, Outcome, import};
+use super::{Format, Outcome, check, import};
 use crate::federation::home::Home;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
     Import(import::Arguments),
+    Check(check::Arguments),
 }
 
 pub(super) fn run(home: &Home, verb: Verb, format: Format) -> Outcome {
     match verb {
         Verb::Import(arguments) => import::run(home, arguments, format),
+        Verb::Check(arguments) => check::run(home, &arguments, format),
     }
 }

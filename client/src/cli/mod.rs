@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod audit_canaries;
 mod backtest;
+mod check;
 mod data;
 mod doctor;
 mod forecast;
@@ -168,6 +169,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, std::io::Error> {
 fn print_json(value: &impl serde::Serialize) -> Outcome {
     say!("{}", serde_json::to_string(value)?);
     Ok(())
+}
+
+/// The command as it was typed, for reports.
+fn command() -> String {
+    let quoted = |word: String| if word.contains(char::is_whitespace) { format!("'{word}'") } else { word };
+    let words = std::env::args().skip(1).map(quoted);
+    std::iter::once("forecastle".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// What [`say!`] does.

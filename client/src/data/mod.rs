@@ -2,7 +2,7 @@
 //!
 //! The way of an order line: [`ingest`] parses it or rejects it with its line number, [`store`] keeps it,
 //! [`clean`] decides what counts as demand, [`bound`] limits what one customer contributes, [`series`] adds it
-//! up by step, [`calendar`] says what is known in advance, [`window`] cuts examples.
+//! up by step, [`calendar`] says what is known in advance, [`window`] cuts examples. [`check`] reports on all of it.
 //!
 //! Invariant: whatever private training sees of a series is authored by the merchant or public, or is computed
 //! from bounded lines of that series alone. No statistic crosses series and no step looks at two customers
@@ -10,6 +10,7 @@
 
 pub mod bound;
 pub mod calendar;
+pub mod check;
 pub mod clean;
 pub mod ingest;
 pub mod order;
@@ -19,6 +20,7 @@ pub mod scale;
 pub mod series;
 pub mod store;
 pub mod window;
+pub mod winsorise;
 
 #[cfg(test)]
 mod online_retail_tests;

@@ -2,7 +2,8 @@
 //!
 //! *Local* series are built from every order line; they forecast and never leave. *Bounded* series are built from
 //! what the contribution bounds leave of each customer; they are all that private training sees. Both go the same
-//! way (clean → bound → add up), so that they differ in nothing else.
+//! way (clean → bound → add up), so that they differ in nothing else, unless the merchant asks for local ones that are
+//! winsorised.
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use super::{
     pseudonym::ContributionKey,
     series::{Frequency, MissingDay, Series, SeriesKey, SeriesSpec, series_from_orders, series_from_sales},
     store::DataStore,
+    winsorise::{Lowered, winsorise},
 };
 
 /// What series are built from: a merchant's tables, wherever they lie.
@@ -44,19 +46,30 @@ impl<'a> From<&'a DataStore> for Tables<'a> {
     }
 }
 
-/// What one series is for this merchant; kept in `series.toml`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What one series is for this merchant, and which lines count; kept in `series.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct SeriesChoice {
     /// One series a product, a category, or one for all that the merchant sells.
     pub by: SeriesKey,
     /// What a day without a row means in a table of totals.
     pub missing: MissingDay,
+    /// Share of a series' steps with sales whose values stay as they are, such as 0.99: what lies above is lowered to the
+    /// highest of them (winsorised). For forecasts at the merchant only; private training never sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub winsorise: Option<f64>,
+    /// Which order lines count as demand.
+    pub cleaning: CleaningRules,
 }
 
 impl Default for SeriesChoice {
     fn default() -> Self {
-        Self { by: SeriesKey::Product, missing: MissingDay::Closed }
+        Self {
+            by: SeriesKey::Product,
+            missing: MissingDay::Closed,
+            winsorise: None,
+            cleaning: CleaningRules::default(),
+        }
     }
 }
 
@@ -81,6 +94,9 @@ pub enum PrepareError {
         "the plan protects customers, but the imported table holds totals without customers; import order lines, or join a federation whose unit is `series`"
     )]
     NoCustomers,
+    /// A setting that means nothing.
+    #[error("winsorise = {0} in series.toml is no share; write a number above 0.5 and below 1, such as 0.99")]
+    Winsorise(f64),
     /// The plan's period is no period.
     #[error("the plan's training period {0} is not valid")]
     Period(String),
@@ -95,9 +111,11 @@ pub struct Prepared {
     pub cleaning: Option<CleaningReport>,
     /// What the contribution bounds dropped; `None` where there was nothing to bound.
     pub bounds: Option<BoundReport>,
+    /// What winsorising lowered; nothing where it was not asked for.
+    pub lowered: Lowered,
 }
 
-/// All lines of `period`, for forecasting at the merchant.
+/// All lines of `period`, for forecasting at the merchant; winsorised where that is asked for.
 ///
 /// # Errors
 /// [`PrepareError::Empty`] before the first import.
@@ -108,7 +126,15 @@ pub fn local_series(
     period: Period,
     future_steps: usize,
 ) -> Result<Prepared, PrepareError> {
-    build(tables, SeriesSpec { frequency, period, future_steps, key: choice.by }, choice.missing, None)
+    if let Some(share) = choice.winsorise.filter(|share| !(*share > 0.5 && *share < 1.0)) {
+        return Err(PrepareError::Winsorise(share));
+    }
+    let spec = SeriesSpec { frequency, period, future_steps, key: choice.by };
+    let mut prepared = build(tables, spec, choice, None)?;
+    if let Some(share) = choice.winsorise {
+        prepared.lowered = winsorise(&mut prepared.series, share);
+    }
+    Ok(prepared)
 }
 
 /// What private training sees: the bounded lines of the plan's period, in all their series. None is left out for being
@@ -133,7 +159,7 @@ pub fn bounded_series(
         PrivacyUnit::Series | PrivacyUnit::Merchant => None,
     };
     let spec = SeriesSpec { frequency, period, future_steps: 0, key: choice.by };
-    build(tables, spec, choice.missing, bound)
+    build(tables, spec, choice, bound)
 }
 
 /// The plan's training period.
@@ -150,7 +176,7 @@ pub fn period_of(plan: &PrivacyPlan) -> Result<Period, PrepareError> {
 fn build(
     tables: &Tables<'_>,
     spec: SeriesSpec,
-    missing: MissingDay,
+    choice: SeriesChoice,
     bound: Option<(&PrivacyPlan, &ContributionKey)>,
 ) -> Result<Prepared, PrepareError> {
     if tables.orders.is_empty() && tables.sales.is_empty() {
@@ -158,10 +184,10 @@ fn build(
     }
     let nothing = PrepareError::NothingInPeriod { start: spec.period.start(), end: spec.period.end() };
     let prepared = if tables.orders.is_empty() {
-        let series = series_from_sales(tables.sales, tables.catalogue, &spec, missing);
-        Prepared { series, cleaning: None, bounds: None }
+        let series = series_from_sales(tables.sales, tables.catalogue, &spec, choice.missing);
+        Prepared { series, cleaning: None, bounds: None, lowered: Lowered::default() }
     } else {
-        let (mut lines, cleaning) = clean(tables.orders, &CleaningRules::default());
+        let (mut lines, cleaning) = clean(tables.orders, &choice.cleaning);
         lines.retain(|line| spec.period.contains(line.at.date()));
         let mut report = None;
         if let Some((plan, key)) = bound {
@@ -171,7 +197,7 @@ fn build(
             report = Some(dropped);
         }
         let series = series_from_orders(&lines, tables.catalogue, &spec);
-        Prepared { series, cleaning: Some(cleaning), bounds: report }
+        Prepared { series, cleaning: Some(cleaning), bounds: report, lowered: Lowered::default() }
     };
     if prepared.series.is_empty() { Err(nothing) } else { Ok(prepared) }
 }
