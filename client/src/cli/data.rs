@@ -1,4 +1,4 @@
-//! `forecastle data import`.
+//! `forecastle data import`; `data text` is in [`super::text`].
 
 use std::path::PathBuf;
 
@@ -38,6 +38,16 @@ edited. Rows that cannot be used are reported with their line number and reason;
         #[arg(long, value_enum)]
         missing: Option<Missing>,
     },
+    /// See or choose what reads products' texts: hashed letters, or a sentence encoder on this machine.
+    #[command(after_help = "Examples:
+  forecastle data text --encoder ~/encoders/all-MiniLM-L6-v2
+  forecastle data text --hashed
+
+The folder holds config.json, tokenizer.json and model.safetensors of a BERT, RoBERTa or DistilBERT in the layout of
+sentence-transformers. It is read where it lies and nothing is downloaded or sent. Vectors are kept in the state folder, so
+that each text is encoded once. Forecasts learn from them by fine-tuning on this machine, unless the federation's model
+was trained with texts of another encoder: then they are left out, and every verb that forecasts says so.")]
+    Text(super::text::Arguments),
 }
 
 /// Tables by name.
@@ -66,7 +76,10 @@ pub(super) enum Missing {
 }
 
 pub(super) fn run(home: &Home, verb: Verb, format: Format) -> Outcome {
-    let Verb::Import { files, table, series_by, missing } = verb;
+    let (files, table, series_by, missing) = match verb {
+        Verb::Import { files, table, series_by, missing } => (files, table, series_by, missing),
+        Verb::Text(arguments) => return super::text::run(home, &arguments, format),
+    };
     let kind = table.map(|t| match t {
         Table::Orders => TableKind::Orders,
         Table::Products => TableKind::Products,
