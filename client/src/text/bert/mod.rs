@@ -5,8 +5,8 @@
 //! and nothing is trained: the encoder is the merchant's own file. Its vectors are held against sentence-transformers'
 //! own in the tests.
 //!
-//! Invariant: a text's vector is a function of that text and the folder, up to the rounding of a device's kernels; texts
-//! that are encoded together do not see each other.
+//! Invariant: a text's vector is a function of that text and the folder alone, whatever is encoded beside it. Another
+//! device, or another build, may round differently.
 //!
 //! Left out on purpose: families with relative or rotary positions, modules beyond pooling and normalisation, prompts
 //! before a text.
@@ -21,16 +21,18 @@ pub(crate) mod tests;
 mod tokens;
 mod weights;
 
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
 
 pub use directory::Directory;
 pub use error::EncoderError;
 
 use self::{network::Network, settings::Settings, tokens::Tokens, weights::Weights};
-use crate::device::{self, Work, in_passes, passes};
+use crate::device::{self, Place, Work, in_passes, passes};
 
-/// Tokens of one pass, padding included; bounds memory.
-const PASS_TOKENS_MAX: usize = 1 << 14;
+/// Tokens of a GPU's pass, padding included; bounds memory.
+const PASS_TOKENS: usize = 1 << 14;
+/// Fewest tokens to which a GPU's texts are padded.
+const WIDTH_MIN: usize = 8;
 
 /// An encoder ready to run, on the device that this thread had when it was loaded.
 pub struct SentenceEncoder {
@@ -59,35 +61,54 @@ impl SentenceEncoder {
     /// [`EncoderError::Tokens`], [`EncoderError::NotFinite`] or [`EncoderError::Device`]; none holds the text.
     pub fn vectors(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EncoderError> {
         let tokens = texts.iter().map(|text| self.tokens.of(text)).collect::<Result<Vec<_>, _>>()?;
-        let mut order: Vec<usize> = (0..texts.len()).collect();
-        // Texts of like lengths together: little padding, few shapes.
-        order.sort_by_key(|&text| tokens[text].len());
-        let mut vectors = vec![Vec::new(); texts.len()];
-        let mut rest = &order[..];
-        while let Some(&shortest) = rest.first() {
-            let width = self.width(tokens[shortest].len());
-            let most = (PASS_TOKENS_MAX / width).max(1);
-            let count = rest.iter().take(most).take_while(|&&text| tokens[text].len() <= width).count();
-            let (group, later) = rest.split_at(count);
-            rest = later;
-            let pass = |piece: std::ops::Range<usize>| {
-                let rows = device::place().passes().rows_for(piece.len());
-                let pieces: Vec<&[u32]> = group[piece].iter().map(|&text| &tokens[text][..]).collect();
-                Ok::<_, EncoderError>(passes::read(self.network.forward(&pieces, rows, width))?)
-            };
-            in_passes(Work::Rows, group.len(), pass, |piece, values| {
-                for (&text, vector) in group[piece].iter().zip(values.chunks_exact(self.settings.hidden)) {
-                    vectors[text] = self.finished(vector)?;
-                }
-                Ok(())
-            })?;
-        }
-        Ok(vectors)
+        if device::place().is_cpu() { self.one_by_one(&tokens) } else { self.in_filled_passes(&tokens) }
     }
 
-    /// Tokens to which a text of `count` is padded: a power of two from 8 on.
-    fn width(&self, count: usize) -> usize {
-        count.next_power_of_two().max(8).min(self.settings.longest.max(count))
+    /// Each text by itself, without padding, texts on every core. A processor gains little from larger passes.
+    fn one_by_one(&self, tokens: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, EncoderError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let work = |part: &[Vec<u32>]| {
+            device::on(Place::CPU, || {
+                let one =
+                    |tokens: &Vec<u32>| self.finished(&passes::read(self.network.forward(&[tokens], 1, tokens.len()))?);
+                part.iter().map(one).collect::<Result<Vec<_>, _>>()
+            })
+        };
+        let parts = std::thread::scope(|scope| {
+            let parts = tokens.chunks(tokens.len().div_ceil(threads).max(1));
+            let running: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
+            running
+                .into_iter()
+                .map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// Texts of like lengths together, each pass filled up: how large it is depends on a text's own length alone, so that
+    /// other texts do not choose the kernels that compute it (see [`Passes::filled`](device::Passes)).
+    fn in_filled_passes(&self, tokens: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, EncoderError> {
+        let mut vectors = vec![Vec::new(); tokens.len()];
+        let width = |text: usize| tokens[text].len().next_power_of_two().max(WIDTH_MIN);
+        let mut order: Vec<usize> = (0..tokens.len()).collect();
+        order.sort_by_key(|&text| width(text));
+        for alike in order.chunk_by(|&a, &b| width(a) == width(b)) {
+            let width = width(alike[0]);
+            for group in alike.chunks((PASS_TOKENS / width).max(1)) {
+                let pass = |piece: Range<usize>| {
+                    let rows = (PASS_TOKENS / width).clamp(1, device::place().passes().rows).max(piece.len());
+                    let texts: Vec<&[u32]> = group[piece].iter().map(|&text| &tokens[text][..]).collect();
+                    Ok::<_, EncoderError>(passes::read(self.network.forward(&texts, rows, width))?)
+                };
+                in_passes(Work::Rows, group.len(), pass, |piece, values| {
+                    for (&text, vector) in group[piece].iter().zip(values.chunks_exact(self.settings.hidden)) {
+                        vectors[text] = self.finished(vector)?;
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(vectors)
     }
 
     fn finished(&self, vector: &[f32]) -> Result<Vec<f32>, EncoderError> {

@@ -160,7 +160,9 @@ impl Files<'_> {
                     Value::Bool(true) => asked.push((setting.as_str(), setting.as_str())),
                     Value::String(word) => asked.push((setting.as_str(), word.as_str())),
                     _ => {
-                        return Err(file.refuse(setting, "is neither yes, no nor a name: save the encoder again".into()));
+                        return Err(
+                            file.refuse(setting, "is neither yes, no nor a name: save the encoder again".into())
+                        );
                     }
                 }
             }
