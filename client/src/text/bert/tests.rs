@@ -361,3 +361,65 @@ fn the_digest_names_every_file_that_decides_a_vector_and_no_other() {
 }
 
 const WORDS_OF_TEST: &str = "embeddings.word_embeddings.weight";
+
+#[test]
+fn a_folder_damaged_anywhere_is_refused_or_gives_vectors_and_nothing_panics() {
+    use rand::{RngExt, SeedableRng};
+    let mut rng = rand_chacha::ChaCha12Rng::seed_from_u64(11);
+    let (mut taken, mut refused) = (0, 0);
+    for (name, files) in [
+        (
+            "bert",
+            &["config.json", "tokenizer.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"],
+        ),
+        (
+            "roberta",
+            &["config.json", "tokenizer.json", "tokenizer_config.json", "modules.json", "sentence_bert_config.json"],
+        ),
+    ] {
+        let copy = copy_of(name);
+        for file in files.iter().chain(&["model.safetensors"]) {
+            let path = copy.path().join(file);
+            let whole = fs::read(&path).unwrap();
+            for _ in 0..60 {
+                let mut bytes = whole.clone();
+                // The header of the weights; all of the others.
+                let end = if file.ends_with("json") { bytes.len() } else { 3_000 };
+                for _ in 0..rng.random_range(1..4) {
+                    bytes[rng.random_range(0..end)] =
+                        *b"0123456789-\"[]{},:aeft\xff".get(rng.random_range(0..23)).unwrap();
+                }
+                fs::write(&path, &bytes).unwrap();
+                let vectors = Directory::open(copy.path())
+                    .and_then(|directory| SentenceEncoder::load(&directory))
+                    .and_then(|encoder| encoder.vectors(&["red mug", "", "赤い", "unheardofword, mugs!"]));
+                match vectors {
+                    Ok(vectors) => {
+                        taken += 1;
+                        assert!(vectors.iter().flatten().all(|x| x.is_finite()), "{file}");
+                    }
+                    Err(error) => {
+                        refused += 1;
+                        assert!(!error.to_string().contains("mug"), "{error}");
+                    }
+                }
+            }
+            fs::write(&path, &whole).unwrap();
+        }
+    }
+    assert!(taken > 50 && refused > 50, "{taken} {refused}");
+}
+
+#[test]
+fn an_encoder_of_hardly_any_tokens_reads_hardly_any() {
+    let copy = copy_of("bert");
+    for longest in [2, 3] {
+        edit(&copy.path().join("sentence_bert_config.json"), |v| v["max_seq_length"] = longest.into());
+        let encoder = SentenceEncoder::load(&Directory::open(copy.path()).unwrap()).unwrap();
+        assert_eq!(encoder.tokens.of("red mug, blue tea").unwrap().len(), longest);
+    }
+    let said = refusal("bert", |folder| {
+        edit(&folder.join("sentence_bert_config.json"), |v| v["max_seq_length"] = 1.into());
+    });
+    assert!(said.contains("max_seq_length"), "{said}");
+}
