@@ -124,6 +124,7 @@ pub(super) fn panel(task: &Task, files: &Files, joined: &Joined<'_>, records: &R
                 y,
                 attributes: attributes.collect(),
                 text: text.as_ref().and_then(|text| text.text(scope, row)).unwrap_or_default(),
+                text_vector: None,
             },
         });
     }

@@ -51,6 +51,7 @@ fn panel() -> Panel {
                     known,
                     attributes: Vec::new(),
                     text: String::new(),
+                    text_vector: None,
                 },
             }
         })

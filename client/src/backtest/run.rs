@@ -109,7 +109,7 @@ pub fn run(
         // Made once, of what was known at the first origin; later windows use it again.
         let known: Vec<Series> =
             series.iter().filter_map(|s| Some(s.up_to(roll.cut(s, 0)?))).filter(|s| !s.y.is_empty()).collect();
-        Some(Personal::train(model, &known, &LocalTraining::fine_tuning(1))?)
+        Some(Personal::train(model, &known, &LocalTraining::fine_tuning_of(&known, 1))?)
     } else {
         None
     };

@@ -31,6 +31,7 @@ fn series(id: &str, days: usize, level: usize) -> Series {
         known: vec![[0.0; KNOWN_CHANNELS]; days],
         attributes: Vec::new(),
         text: "A <mug>. Red".into(),
+        text_vector: None,
     }
 }
 

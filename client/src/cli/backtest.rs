@@ -13,7 +13,7 @@ use clap::Args;
 use forecastle_proto::model::ModelSnapshot;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{DeviceArguments, Format, Outcome, command, print_json, runtime, train::base_model};
+use super::{DeviceArguments, Format, Outcome, command, print_json, runtime, text, train::base_model};
 use crate::{
     backtest::{self, Progress, Report, Settings},
     data::{prepare, store::DataStore},
@@ -81,7 +81,10 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
     };
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
     let (choice, frequency) = (home.series_choice()?, model.config().frequency);
-    let prepared = prepare::local_series(&(&store).into(), choice, frequency, period, 0)?;
+    let mut prepared = prepare::local_series(&(&store).into(), choice, frequency, period, 0)?;
+    if arguments.methods.is_empty() || arguments.methods.iter().any(|way| way.uses_model()) {
+        text::attach(&home, &model, &mut prepared.series)?;
+    }
     // A long run must not keep other commands waiting for the state folder.
     let state = home.path().to_owned();
     drop((store, home));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{DeviceArguments, Format, Outcome, print_json, train::base_model};
+use super::{DeviceArguments, Format, Outcome, print_json, text, train::base_model};
 use crate::{
     data::{prepare, store::DataStore},
     durable::{self, Access},
@@ -53,13 +53,16 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
     let prepared =
         prepare::local_series(&(&store).into(), home.series_choice()?, model.config().frequency, period, longest)?;
-    let series: Vec<_> = prepared.series.into_iter().filter(|s| s.y.iter().any(|v| v.is_finite())).collect();
+    let mut series: Vec<_> = prepared.series.into_iter().filter(|s| s.y.iter().any(|v| v.is_finite())).collect();
     let served = match &arguments.method {
         Some(served) => served.clone(),
         None => Served::read(home.path())?.unwrap_or(Served::one(Way::Personal)),
     };
+    if served.members().iter().any(|way| way.uses_model()) {
+        text::attach(home, &model, &mut series)?;
+    }
     let personal = if served.members().contains(&Way::Personal) {
-        Some(Personal::train(&model, &series, &LocalTraining::fine_tuning(1))?)
+        Some(Personal::train(&model, &series, &LocalTraining::fine_tuning_of(&series, 1))?)
     } else {
         None
     };

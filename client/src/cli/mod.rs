@@ -19,11 +19,13 @@ mod import;
 mod join;
 mod ledger;
 mod privacy;
+mod text;
 mod train;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::device::{self, DeviceChoice, Reason, kernels};
 use crate::federation::home::{Home, HomeError};
@@ -123,7 +125,10 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("FORECASTLE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Asked for its last detail, the tokenizer would log texts letter by letter.
+    let quiet = filter_fn(|metadata| !metadata.target().starts_with("tokenizers"));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(quiet);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -6,7 +6,7 @@ use clap::Args;
 use forecastle_crypto::dp::noise::NoiseSampler;
 use serde_json::json;
 
-use super::{DeviceArguments, Format, Outcome, print_json, runtime};
+use super::{DeviceArguments, Format, Outcome, print_json, runtime, text};
 use crate::{
     data::{prepare, store::DataStore},
     device,
@@ -17,7 +17,10 @@ use crate::{
         driver::{Participant, TrainOptions},
         event::RoundEvent,
     },
-    train::{LocalTraining, merchant::MerchantStep},
+    train::{
+        LocalTraining,
+        merchant::{MerchantStep, training_series},
+    },
 };
 
 /// Take part in the federation's rounds until its run ends.
@@ -56,7 +59,13 @@ pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
     let store = DataStore::open(&home.data())?;
     // The federation's model decides the step of the series; before the first download the warm start stands in.
     let model = base_model(&home)?.1;
-    let (step, prepared) = MerchantStep::new(&(&store).into(), home.series_choice()?, &plan, model.config())?;
+    let choice = home.series_choice()?;
+    let mut prepared = prepare::bounded_series(&(&store).into(), choice, model.config().frequency, &plan)?;
+    if model.reads_text() {
+        text::attach(&home, &model, &mut prepared.series)?;
+    }
+    let trained = training_series(prepared.series.clone(), model.config());
+    let step = MerchantStep::over(trained, &plan).with_texts_for(model.config());
     if !device::place().is_cpu() {
         step.rehearse(&model)?;
     }
@@ -118,14 +127,15 @@ fn local(home: &Home, format: Format) -> Outcome {
     let store = DataStore::open(&home.data())?;
     let (version, model) = base_model(home)?;
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
-    let prepared = prepare::local_series(
+    let mut prepared = prepare::local_series(
         &(&store).into(),
         home.series_choice()?,
         model.config().frequency,
         period,
         model.shape().horizon,
     )?;
-    let personal = Personal::train(&model, &prepared.series, &LocalTraining::fine_tuning(1))?;
+    text::attach(home, &model, &mut prepared.series)?;
+    let personal = Personal::train(&model, &prepared.series, &LocalTraining::fine_tuning_of(&prepared.series, 1))?;
     match format {
         Format::Json => {
             print_json(&json!({ "model": version, "series": prepared.series.len(), "steps": personal.steps }))

@@ -4,7 +4,10 @@
 //! covariates known in advance, its fixed attributes and its text. Missing steps are `NaN`; a step without
 //! stock is *censored* and therefore missing, never zero.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -75,6 +78,8 @@ pub struct Series {
     pub attributes: Vec<(String, String)>,
     /// Free text (title, description).
     pub text: String,
+    /// Vector of the text, `[TEXT_BUCKETS]`, where another encoder than hashed n-grams made it (see `text::inputs`).
+    pub text_vector: Option<Arc<Vec<f32>>>,
 }
 
 impl Series {
@@ -352,7 +357,7 @@ fn finish(
         }
     }
     let (attributes, text) = describe(id, products, catalogue, spec.key);
-    Series { id: id.to_owned(), frequency: grid.frequency, start, y, known, attributes, text }
+    Series { id: id.to_owned(), frequency: grid.frequency, start, y, known, attributes, text, text_vector: None }
 }
 
 fn describe(

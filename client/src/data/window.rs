@@ -19,7 +19,7 @@ pub struct WindowShape {
 
 /// Length of the hashed attribute vector of a series.
 pub const ATTRIBUTE_BUCKETS: usize = 64;
-/// Length of the hashed text vector of a series.
+/// Length of the text vector of a series.
 pub const TEXT_BUCKETS: usize = 256;
 
 /// What never changes along a series, shared by all its windows.
@@ -27,7 +27,7 @@ pub const TEXT_BUCKETS: usize = 256;
 pub struct StaticInputs {
     /// Salted-hash multi-hot vector of the attributes, `[ATTRIBUTE_BUCKETS]`, Euclidean norm 1 (or all 0).
     pub attributes: Vec<f32>,
-    /// Hashed character 3–5-grams of the text, `[TEXT_BUCKETS]`, Euclidean norm 1 (or all 0).
+    /// The text's vector, of hashed character 3–5-grams or a sentence encoder, `[TEXT_BUCKETS]`, Euclidean norm 1 (or all 0).
     pub text: Vec<f32>,
 }
 
@@ -58,9 +58,14 @@ impl Window {
 }
 
 impl StaticInputs {
-    /// Attributes and text of a series under the default public salt.
+    /// Attributes and text of a series: hashed under the default public salt, or the text's vector that it carries.
     pub fn of(series: &Series) -> Self {
-        Self::with(series, &HashedNgrams::default(), DEFAULT_SALT)
+        match &series.text_vector {
+            None => Self::with(series, &HashedNgrams::default(), DEFAULT_SALT),
+            Some(vector) => {
+                Self { attributes: hash_attributes(&series.attributes, DEFAULT_SALT), text: vector.to_vec() }
+            }
+        }
     }
 
     /// Attributes and text of a series under another encoder and salt.
@@ -134,6 +139,7 @@ mod tests {
             known,
             attributes: vec![("category".into(), "kitchen".into())],
             text: "a red mug".into(),
+            text_vector: None,
         }
     }
 

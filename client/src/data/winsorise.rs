@@ -61,6 +61,7 @@ mod tests {
             known: Vec::new(),
             attributes: Vec::new(),
             text: String::new(),
+            text_vector: None,
         }
     }
 

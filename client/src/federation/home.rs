@@ -5,6 +5,7 @@
 //! ca.der client.der certificates            identity.p8 tls.p8   keys (0600)
 //! plan.toml         the federation's privacy plan, exact bytes
 //! policy.toml       the merchant's own floor, editable      series.toml  what one series is
+//! text.toml         the sentence encoder that reads texts, where one was chosen      text/  vectors of texts, by content
 //! ledger.jsonl      what this merchant charged, durable before anything leaves
 //! budget/           what it promised to spend at most (see `budget`); `budget-folder` where that is elsewhere
 //! log/              verified copy of the federation's log
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     data::prepare::SeriesChoice,
     durable::{self, Access, DiskError},
+    text::inputs::TextChoice,
 };
 
 /// What `federation.toml` says.
@@ -189,6 +191,37 @@ impl Home {
     pub fn set_series_choice(&self, choice: SeriesChoice) -> Result<(), HomeError> {
         let text = toml::to_string_pretty(&choice).expect("a choice always serialises");
         Ok(durable::write(&self.path.join("series.toml"), text.as_bytes(), Access::Ordinary)?)
+    }
+
+    /// The sentence encoder that reads texts; `None` where `text.toml` does not exist.
+    ///
+    /// # Errors
+    /// Where the file does not parse.
+    pub fn text_choice(&self) -> Result<Option<TextChoice>, HomeError> {
+        if self.path.join("text.toml").exists() { self.read_toml("text.toml").map(Some) } else { Ok(None) }
+    }
+
+    /// Keeps which sentence encoder reads texts; with `None`, hashed n-grams do again.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn set_text_choice(&self, choice: Option<&TextChoice>) -> Result<(), HomeError> {
+        let path = self.path.join("text.toml");
+        match choice {
+            Some(choice) => {
+                let text = toml::to_string_pretty(choice).expect("a choice of a UTF-8 path always serialises");
+                Ok(durable::write(&path, text.as_bytes(), Access::Ordinary)?)
+            }
+            None => {
+                durable::remove_folder(&self.path.join("text"))?;
+                Ok(durable::remove(&path)?)
+            }
+        }
+    }
+
+    /// File of the vectors of texts.
+    pub fn text_vectors(&self) -> PathBuf {
+        self.path.join("text").join("vectors")
     }
 
     /// The identity key.

@@ -59,6 +59,11 @@ impl Way {
         [Self::Model, Self::Personal].into_iter().chain(Method::ALL.into_iter().map(Self::Baseline))
     }
 
+    /// Whether a model forecasts, rather than a baseline.
+    pub fn uses_model(self) -> bool {
+        !matches!(self, Self::Baseline(_))
+    }
+
     /// Name on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {

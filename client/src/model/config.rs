@@ -2,6 +2,7 @@
 //!
 //! Settings travel in the model's manifest; two programs that agree on them agree on the layout.
 
+use forecastle_crypto::identity::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
@@ -39,6 +40,9 @@ pub struct ModelConfig {
     /// Whether the channels of the day's place in the year are read. With less than two years of history they are
     /// a clock that never returned, and training learns dates by heart.
     pub year_waves: bool,
+    /// Digest of the sentence encoder whose vectors the text's weights were trained with; hashed n-grams where `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_encoder: Option<Sha256Digest>,
 }
 
 impl ModelConfig {
@@ -60,6 +64,7 @@ impl ModelConfig {
             day_features: 8,
             day_hidden: 10,
             year_waves: false,
+            text_encoder: None,
         };
         let small = Self {
             d_model: 128,

@@ -171,6 +171,18 @@ impl Model {
         &self.values
     }
 
+    /// Whether its forecasts depend on texts: not while the text's gate is where it started.
+    pub fn reads_text(&self) -> bool {
+        let mut at = 0;
+        for entry in &self.layout.entries {
+            if entry.name == "embed.text.gate" {
+                return self.values[at] != 0.0;
+            }
+            at += entry.len();
+        }
+        false
+    }
+
     /// Number of values that rounds train.
     pub fn federated_len(&self) -> usize {
         self.layout.federated_len()

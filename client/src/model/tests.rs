@@ -146,3 +146,25 @@ fn shipped_warm_starts_are_models_of_their_preset_and_were_trained() {
     }
     assert!(matches!(assets::warm_start("small-daily"), Err(ModelError::NoWarmStart(_))));
 }
+
+#[test]
+fn a_model_names_the_encoder_of_its_texts_and_is_written_as_before_where_it_has_none() {
+    let config = ModelConfig::preset("nano-daily").unwrap();
+    let plain = Model::untrained(&config, 1).unwrap();
+    assert!(plain.snapshot().manifest.settings.get("text_encoder").is_none());
+    let text_encoder = Some(forecastle_crypto::identity::Sha256Digest([0xab; 32]));
+    let named = Model::untrained(&ModelConfig { text_encoder, ..config }, 1).unwrap();
+    let bytes = named.snapshot().to_bytes();
+    let back = Model::from_snapshot(&ModelSnapshot::from_bytes(&bytes).unwrap()).unwrap();
+    assert_eq!(back.config().text_encoder, text_encoder);
+    assert_ne!(plain.snapshot().digest(), named.snapshot().digest());
+}
+
+#[test]
+fn the_shipped_warm_starts_have_learned_nothing_of_texts() {
+    for preset in ["nano-daily", "nano-weekly", "nano-weekly-long"] {
+        let model = Model::from_snapshot(&assets::warm_start(preset).unwrap()).unwrap();
+        assert!(!model.reads_text(), "{preset}");
+        assert_eq!(model.config().text_encoder, None);
+    }
+}

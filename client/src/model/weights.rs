@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use forecastle_proto::model::ParameterEntry;
 
 use super::Model;
 
@@ -22,13 +23,11 @@ impl Weights {
         Self::build(model, device, |_, tensor| tensor)
     }
 
-    /// Weights of which `trained(name, federated)` says which require gradients, each in `units` copies; the others
-    /// are shared and constant.
-    pub fn trained(model: &Model, units: usize, device: &Device, trained: impl Fn(&str, bool) -> bool) -> Self {
-        let federated: HashMap<&str, bool> =
-            model.layout().entries.iter().map(|e| (e.name.as_str(), e.federated)).collect();
-        Self::build(model, device, |name, tensor| {
-            if !trained(name, federated[name]) {
+    /// Weights of which `trained` says which require gradients, each in `units` copies; the others are shared and
+    /// constant.
+    pub fn trained(model: &Model, units: usize, device: &Device, trained: impl Fn(&ParameterEntry) -> bool) -> Self {
+        Self::build(model, device, |entry, tensor| {
+            if !trained(entry) {
                 return tensor;
             }
             let copies = if units == 1 { tensor } else { tensor.repeat_dim(0, units) };
@@ -36,7 +35,7 @@ impl Weights {
         })
     }
 
-    fn build(model: &Model, device: &Device, prepare: impl Fn(&str, Tensor<3>) -> Tensor<3>) -> Self {
+    fn build(model: &Model, device: &Device, prepare: impl Fn(&ParameterEntry, Tensor<3>) -> Tensor<3>) -> Self {
         let mut tensors = HashMap::new();
         let mut at = 0;
         for entry in &model.layout().entries {
@@ -48,7 +47,7 @@ impl Weights {
                 _ => unreachable!("this architecture has vectors and matrices only"),
             };
             let tensor = Tensor::from_data(TensorData::new(values, [1, rows, columns]), device);
-            tensors.insert(entry.name.clone(), prepare(&entry.name, tensor));
+            tensors.insert(entry.name.clone(), prepare(entry, tensor));
         }
         Self { tensors }
     }

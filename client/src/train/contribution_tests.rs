@@ -1,17 +1,24 @@
 //! Claims about what a merchant contributes, by kind of training.
 
-use forecastle_crypto::dp::{
-    noise::{ExactSampler, NoiseError, NoiseSource, Variance},
-    plan::{LocalPlan, NoiseMode},
-    unit::PrivacyUnit,
+use forecastle_crypto::{
+    dp::{
+        noise::{ExactSampler, NoiseError, NoiseSource, Variance},
+        plan::{LocalPlan, NoiseMode},
+        unit::PrivacyUnit,
+    },
+    identity::Sha256Digest,
 };
 use jiff::civil::date;
 
 use super::*;
 use crate::{
     data::series::{Frequency, KNOWN_CHANNELS, Series},
-    model::{ModelConfig, example},
-    train::{GradientError, clipped_gradient_sum, merchant::training_series},
+    model::{Model, ModelConfig, example},
+    round::driver::LocalStep,
+    train::{
+        GradientError, clipped_gradient_sum,
+        merchant::{MerchantStep, training_series},
+    },
 };
 
 const PLAN: &str = include_str!("../../../server/plans/four-merchants.toml");
@@ -38,6 +45,7 @@ fn series(count: usize, seed: usize) -> Vec<TrainingSeries> {
             .collect(),
         attributes: Vec::new(),
         text: String::new(),
+        text_vector: None,
     };
     training_series((0..count).map(one).collect(), &config())
 }
@@ -268,4 +276,23 @@ fn equal_seeds_contribute_alike_and_others_do_not() {
     assert_eq!(from(1, 1), from(1, 1));
     assert_ne!(from(1, 1), from(2, 1));
     assert_ne!(from(1, 1), from(1, 2));
+}
+
+#[test]
+fn a_model_that_reads_texts_in_another_way_is_not_trained_on() {
+    let plan = one_step();
+    let named = |text_encoder| ModelConfig { text_encoder, ..config() };
+    let contributed = |begun_with, offered| {
+        let mut step = MerchantStep::over(series(3, 1), &plan).with_texts_for(&named(begun_with));
+        let model = Model::untrained(&named(offered), 1).unwrap();
+        let mut noise = Drowning::default();
+        let release = Release::new(&plan, u32::try_from(model.federated_len()).unwrap(), &mut noise).unwrap();
+        step.contribute(&model.snapshot(), release).map(|_| ())
+    };
+    let encoder = Some(Sha256Digest([1; 32]));
+    assert_eq!(contributed(None, None), Ok(()));
+    assert_eq!(contributed(encoder, encoder), Ok(()));
+    for (begun_with, offered) in [(None, encoder), (encoder, None), (encoder, Some(Sha256Digest([2; 32])))] {
+        assert!(contributed(begun_with, offered).unwrap_err().contains("train` again"));
+    }
 }

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha12Rng;
 
 use super::plain::{Codes, PlainError, Subset, Trainer, weighted_quantile_loss};
-use crate::data::window::Window;
+use crate::data::{series::Series, window::Window};
 use crate::model::{ForwardError, Model};
 
 /// Why local training gave no model.
@@ -70,6 +70,13 @@ impl LocalTraining {
         }
     }
 
+    /// Fine-tuning for these series: also of what reads texts, where a sentence encoder gave them vectors.
+    pub fn fine_tuning_of(series: &[Series], seed: u64) -> Self {
+        let speaks = |series: &Series| series.text_vector.as_ref().is_some_and(|v| v.iter().any(|x| *x != 0.0));
+        let subset = if series.iter().any(speaks) { Subset::FederatedAndText } else { Subset::Federated };
+        Self { subset, ..Self::fine_tuning(seed) }
+    }
+
     /// Longer training of all parameters from the warm start, for a merchant on its own.
     pub fn alone(seed: u64) -> Self {
         Self {
@@ -105,7 +112,7 @@ impl LocalTraining {
         let mut least = before * (1.0 - self.improvement_min);
         let codes = match self.subset {
             Subset::Federated => Some(Codes::compute(model, train).map_err(PlainError::from)?),
-            Subset::All => None,
+            Subset::FederatedAndText | Subset::All => None,
         };
         let mut trainer = Trainer::new(model, self.subset, self.anchor, true, 0.9);
         let mut order = Order::new(train.len(), self.seed);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::data::window::StaticInputs;
 use crate::model::{ModelConfig, example};
 
 fn config() -> ModelConfig {
@@ -112,7 +113,7 @@ fn a_device_without_memory_for_a_batch_trains_alike_in_parts() {
         let losses: Vec<f32> = (0..6)
             .map(|_| match subset {
                 Subset::Federated => trainer.step_with_codes(&batch, &indices, &codes, 1e-3).unwrap(),
-                Subset::All => trainer.step(&batch, 1e-3).unwrap(),
+                Subset::FederatedAndText | Subset::All => trainer.step(&batch, 1e-3).unwrap(),
             })
             .collect();
         (losses, weighted_quantile_loss(&trainer.averaged(), &windows).unwrap().unwrap())
@@ -121,5 +122,44 @@ fn a_device_without_memory_for_a_batch_trains_alike_in_parts() {
         let (roomy, small) = (train(subset), on_small_gpu(index, 7, || train(subset)));
         assert!(roomy.0.iter().zip(&small.0).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs()), "{roomy:?} {small:?}");
         assert!((roomy.1 - small.1).abs() <= 1e-4 * roomy.1, "{roomy:?} {small:?}");
+    }
+}
+
+/// Windows whose future is four times or a quarter of their past, which only their text tells.
+fn told_by_text(config: &ModelConfig, count: usize) -> Vec<Window> {
+    let mut windows = example::windows(config, count, 3);
+    for (at, window) in windows.iter_mut().enumerate() {
+        let (factor, sign) = if at % 2 == 0 { (4.0, 1.0) } else { (0.25, -1.0) };
+        window.past.iter_mut().for_each(|y| *y = 20.0);
+        window.future.iter_mut().for_each(|y| *y = 20.0 * factor);
+        window.known.iter_mut().for_each(|channels| *channels = [0.0; 12]);
+        let text = (0..256).map(|i| if i % 7 == 0 { sign / 37f32.sqrt() } else { 0.0 }).collect();
+        window.statics = std::sync::Arc::new(StaticInputs { attributes: vec![0.0; 64], text });
+    }
+    windows
+}
+
+#[test]
+fn fine_tuning_opens_the_text_s_gate_where_texts_tell_something() {
+    let config = config();
+    let start = Model::untrained(&config, 1).unwrap();
+    assert!(!start.reads_text());
+    let windows = told_by_text(&config, 32);
+    let after = |subset| {
+        let training = LocalTraining { steps: 200, patience: 20, ..quick(subset) };
+        let outcome = training.run(&start, &windows, &windows, &mut silent).unwrap();
+        (outcome.validation_after.unwrap(), outcome.model)
+    };
+    let (without, blind) = after(Subset::Federated);
+    let (with, reading) = after(Subset::FederatedAndText);
+    assert!(with < 0.5 * without, "{with} {without}");
+    assert!(reading.reads_text() && !blind.reads_text());
+    let mut at = 0;
+    for entry in &start.layout().entries {
+        let range = at..at + entry.len();
+        at = range.end;
+        if !entry.federated && !entry.name.starts_with("embed.text.") {
+            assert_eq!(start.values()[range.clone()], reading.values()[range], "{}", entry.name);
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use forecastle_crypto::{
     dp::{plan::PrivacyPlan, release::Release},
+    identity::Sha256Digest,
     quantize::NoisedUpdate,
 };
 use forecastle_proto::model::ModelSnapshot;
@@ -27,6 +28,8 @@ pub struct MerchantStep {
     series: Vec<TrainingSeries>,
     training: RoundTraining,
     sampling: Sampling,
+    /// Whose vectors the series' texts have; checked against every model where it is told.
+    texts: Option<Option<Sha256Digest>>,
 }
 
 /// Why a merchant cannot take part with its data.
@@ -65,7 +68,13 @@ impl MerchantStep {
 
     /// The plan's training over series that are bounded already.
     pub fn over(series: Vec<TrainingSeries>, plan: &PrivacyPlan) -> Self {
-        Self { series, training: RoundTraining::of(plan), sampling: Sampling::from_system() }
+        Self { series, training: RoundTraining::of(plan), sampling: Sampling::from_system(), texts: None }
+    }
+
+    /// From now on, only models trained with the text encoder that `config` names (or with none) are trained on.
+    #[must_use]
+    pub fn with_texts_for(self, config: &ModelConfig) -> Self {
+        Self { texts: Some(config.text_encoder), ..self }
     }
 }
 
@@ -95,6 +104,13 @@ pub fn private_step(plan: &PrivacyPlan) -> PrivateStep {
 impl LocalStep for MerchantStep {
     fn contribute(&mut self, model: &ModelSnapshot, release: Release<'_>) -> Result<NoisedUpdate, String> {
         let model = Model::from_snapshot(model).map_err(|e| e.to_string())?;
+        if self.texts.is_some_and(|encoder| encoder != model.config().text_encoder) {
+            return Err(
+                "the federation's model reads texts in another way than the one that training began with; run \
+                        `forecastle train` again, which begins with this one"
+                    .into(),
+            );
+        }
         self.training.contribute(&model, &self.series, &mut self.sampling, release).map_err(|e| e.to_string())
     }
 }

@@ -149,7 +149,7 @@ fn raw_gradients(
         let (BatchError::Extent { index, .. } | BatchError::NotFinite { index, .. }) = source;
         GradientError::Window { unit: first + unit_of(units, index), source }
     })?;
-    let weights = Weights::trained(model, windows.len(), &device, |_, federated| federated);
+    let weights = Weights::trained(model, windows.len(), &device, |entry| entry.federated);
     let quantiles = model::forward(config, &weights, &batch);
     let gradients = model::pinball_sum(&batch, quantiles).backward();
     let mut all = split(model, windows.len(), &weights, &gradients)?;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::{Gradients, Tensor, TensorData};
+use forecastle_proto::model::ParameterEntry;
 
 use super::adamw::AdamW;
 use crate::data::window::Window;
@@ -17,14 +18,20 @@ const GRADIENT_NORM_MAX: f32 = 1.0;
 pub enum Subset {
     /// Those that rounds train; the encoder stays as it is, and its codes are computed once.
     Federated,
+    /// Those, and what reads a product's text.
+    FederatedAndText,
     /// All.
     All,
 }
 
 impl Subset {
     /// Whether a parameter belongs to the subset.
-    pub fn holds(self, federated: bool) -> bool {
-        federated || self == Self::All
+    pub fn holds(self, entry: &ParameterEntry) -> bool {
+        match self {
+            Self::Federated => entry.federated,
+            Self::FederatedAndText => entry.federated || entry.name.starts_with("embed.text."),
+            Self::All => true,
+        }
     }
 }
 
@@ -100,7 +107,7 @@ impl Trainer {
     /// Starting from nothing, elasticities and rates have far to go, while the encoder's weights must not.
     #[must_use]
     pub fn federated_pace(mut self, factor: f32) -> Self {
-        let entries = self.model.layout().entries.iter().filter(|e| self.subset.holds(e.federated));
+        let entries = self.model.layout().entries.iter().filter(|e| self.subset.holds(e));
         let paces = entries.flat_map(|e| std::iter::repeat_n(if e.federated { factor } else { 1.0 }, e.len()));
         self.pace = paces.collect();
         self
@@ -166,7 +173,7 @@ impl Trainer {
         let backward = |piece: Range<usize>| {
             let part = windows[piece.clone()].iter().copied();
             let batch = Batch::plain(config, part, &device).map_err(|e| e.shifted(piece.start))?;
-            let weights = Weights::trained(&self.model, 1, &device, |_, federated| subset.holds(federated));
+            let weights = Weights::trained(&self.model, 1, &device, |entry| subset.holds(entry));
             let codes = match codes {
                 Some((indices, codes)) => codes.tensor(&indices[piece], config.day_features),
                 None => model::encode(config, &weights, &batch),
@@ -257,7 +264,7 @@ fn flat_gradient(
     gradients: &Gradients,
     loss: Tensor<1>,
 ) -> Result<Vec<f32>, DeviceFailure> {
-    let parts = model.layout().entries.iter().filter(|e| subset.holds(e.federated)).map(|entry| {
+    let parts = model.layout().entries.iter().filter(|e| subset.holds(e)).map(|entry| {
         match weights.get(&entry.name).grad(gradients) {
             Some(gradient) => gradient.reshape([entry.len()]),
             None => Tensor::zeros([entry.len()], &model::device()),
@@ -268,17 +275,27 @@ fn flat_gradient(
 }
 
 fn gather(model: &Model, subset: Subset) -> Vec<f32> {
-    match subset {
-        Subset::Federated => model.federated(),
-        Subset::All => model.values().to_vec(),
+    let mut all = model.values();
+    let mut held = Vec::new();
+    for entry in &model.layout().entries {
+        let (values, rest) = all.split_at(entry.len());
+        if subset.holds(entry) {
+            held.extend_from_slice(values);
+        }
+        all = rest;
     }
+    held
 }
 
 fn scatter(model: &Model, subset: Subset, values: &[f32]) -> Model {
     let mut all = model.values().to_vec();
-    match subset {
-        Subset::Federated => model.layout().scatter_federated(values, &mut all),
-        Subset::All => all.copy_from_slice(values),
+    let (mut from, mut at) = (0, 0);
+    for entry in &model.layout().entries {
+        if subset.holds(entry) {
+            all[at..at + entry.len()].copy_from_slice(&values[from..from + entry.len()]);
+            from += entry.len();
+        }
+        at += entry.len();
     }
     model.with_values(all)
 }

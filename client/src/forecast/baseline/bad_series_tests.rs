@@ -17,6 +17,7 @@ fn series(frequency: Frequency, y: Vec<f32>) -> Series {
         known,
         attributes: Vec::new(),
         text: String::new(),
+        text_vector: None,
     }
 }
 

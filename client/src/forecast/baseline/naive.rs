@@ -165,6 +165,7 @@ mod tests {
             known: Vec::new(),
             attributes: Vec::new(),
             text: String::new(),
+            text_vector: None,
         }
     }
 
