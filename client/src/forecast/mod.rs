@@ -1,10 +1,11 @@
-//! From a model to numbers that a merchant can use: forecasts, baselines beside them, calibration and scores.
+//! From a model to numbers that a merchant can use: forecasts, baselines beside them, calibration, totals and scores.
 //!
 //! Invariant: a forecast is a function of one window and one model; calibration and scores stay at the merchant.
 
 pub mod baseline;
 pub mod conformal;
 pub mod forecaster;
+pub mod hierarchy;
 pub mod metrics;
 pub mod personal;
 pub mod served;
