@@ -4,12 +4,15 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::forecast::{
+    hierarchy::Level,
     metrics::{LEVELS_LEN, Scores},
     served::Served,
 };
 
 /// Name of the row of mixed ways.
 pub const MIX: &str = "mix";
+/// Name of the row of the mix whose weights are fitted.
+pub const STACKED: &str = "stacked";
 
 /// A whole backtest.
 #[derive(Clone, Debug, Serialize)]
@@ -28,7 +31,7 @@ pub struct Report {
     pub stopped: bool,
     /// Windows, earliest first.
     pub windows: Vec<WindowReport>,
-    /// One a way, in the order of their names' list; `mix` last.
+    /// One a way, in the order of their names' list; `mix` and `stacked` last.
     pub rows: Vec<RowReport>,
     /// What to serve; `None` with fewer than two windows.
     pub choice: Option<Choice>,
@@ -36,6 +39,8 @@ pub struct Report {
     pub series: Vec<SeriesReport>,
     /// Series that were not judged in any window.
     pub series_left_out: usize,
+    /// Totals of categories and of the shop, where there is something to add up.
+    pub totals: Vec<LevelReport>,
     /// Local steps that the row `model-personal` kept.
     pub personal_steps: Option<usize>,
     /// Forecasts to look at, of the last window.
@@ -55,6 +60,32 @@ pub struct WindowReport {
     pub wql: Vec<Option<f64>>,
     /// What the mix was made of.
     pub mix: Served,
+    /// What the stacked mix was made of, with its weights.
+    pub stacked: Served,
+}
+
+/// Totals of one level; means over all windows.
+#[derive(Clone, Debug, Serialize)]
+pub struct LevelReport {
+    /// Category or shop.
+    pub level: Level,
+    /// Number of totals in the window that had most.
+    pub totals: usize,
+    /// One a row, in their order.
+    pub rows: Vec<LevelRow>,
+}
+
+/// One row's totals.
+#[derive(Clone, Debug, Serialize)]
+pub struct LevelRow {
+    /// The row.
+    pub name: String,
+    /// Forecast from the total's own history.
+    pub own: Option<Scores>,
+    /// Summed from joint samples of the products.
+    pub bottom_up: Option<Scores>,
+    /// Reconciled.
+    pub reconciled: Option<Scores>,
 }
 
 /// One way over all series.
@@ -170,7 +201,11 @@ impl Report {
 impl Choice {
     /// The row's name, with what a mix is made of.
     pub fn named(&self) -> String {
-        if self.row == MIX { format!("{MIX} ({})", self.served) } else { self.row.clone() }
+        if [MIX, STACKED].contains(&self.row.as_str()) {
+            format!("{} ({})", self.row, self.served)
+        } else {
+            self.row.clone()
+        }
     }
 }
 

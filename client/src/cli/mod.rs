@@ -17,6 +17,7 @@ mod forecast;
 mod join;
 mod ledger;
 mod privacy;
+mod receipt;
 mod train;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
@@ -50,7 +51,8 @@ Examples:
   forecastle train
   forecastle backtest --out backtest.html
   forecastle forecast --out forecasts.csv
-  forecastle privacy show";
+  forecastle privacy show
+  forecastle receipt --out receipt.html";
 
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -102,6 +104,7 @@ enum Verb {
     Train(train::Arguments),
     Forecast(forecast::Arguments),
     Backtest(backtest::Arguments),
+    Receipt(receipt::Arguments),
     /// See what privacy has been spent, or what a plan would cost.
     Privacy {
         #[command(subcommand)]
@@ -140,6 +143,7 @@ fn run(arguments: Arguments) -> Outcome {
         Verb::Train(train) => train::run(home()?, train, format),
         Verb::Forecast(forecast) => forecast::run(&home()?, &forecast, format),
         Verb::Backtest(backtest) => backtest::run(home()?, &backtest, format),
+        Verb::Receipt(receipt) => receipt::run(home()?, &receipt, format),
         Verb::Privacy { verb } => privacy::run(&home()?, verb, format),
         Verb::AuditCanaries(audit) => audit_canaries::run(&home()?, &audit, format),
         Verb::Ledger { verb } => ledger::run(&home()?, verb, format),

@@ -7,8 +7,10 @@ pub mod conformal;
 pub mod forecaster;
 pub mod hierarchy;
 pub mod metrics;
+pub mod newcomer;
 pub mod personal;
 pub mod served;
+pub mod stacking;
 
 pub use conformal::Calibration;
 pub use forecaster::{Forecast, Forecaster};

@@ -19,6 +19,7 @@
 
 mod copula;
 mod mint;
+mod origins;
 mod quantile_function;
 mod totals;
 
@@ -35,6 +36,7 @@ use crate::data::{
 };
 
 pub use mint::{Reconciler, Weighting};
+pub use origins::{Quantiles, with_totals};
 pub use quantile_function::QuantileFunction;
 pub use totals::{Forecasts, PastErrors, Totals, forecast_totals};
 

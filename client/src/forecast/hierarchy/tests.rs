@@ -175,3 +175,39 @@ fn past_errors_keep_their_steps_when_nodes_come_late_and_old_ones_are_forgotten(
     }
     assert_eq!(past.steps(), 112);
 }
+
+#[test]
+fn earlier_origins_see_nothing_that_came_later_and_all_levels_add_up() {
+    let y =
+        |level: usize, days: usize| (0..days).map(|t| (level + (t * t * (level + 3)) % 7) as f32).collect::<Vec<_>>();
+    let shop = [
+        product("a", "tea", y(3, 90)),
+        product("bb", "tea", y(9, 40)),
+        product("ccc", "cup", y(1, 70)),
+        product("d", "cup", y(0, 3)),
+    ];
+    let mut seen = Vec::new();
+    let mut serve = |items: &[(&Series, usize)]| {
+        seen.push(items.iter().map(|(one, cut)| (one.id.clone(), one.y.len() - cut)).collect::<Vec<_>>());
+        // The mean of the last ten days, and what is usual around it.
+        let forecast = |(one, cut): &(&Series, usize)| {
+            let last = &one.y[cut.saturating_sub(10)..*cut];
+            let mean = last.iter().sum::<f32>() / last.len() as f32;
+            vec![std::array::from_fn(|level| (mean + level as f32 - 4.0).max(0.0)); 14]
+        };
+        Ok::<_, std::convert::Infallible>(items.iter().map(forecast).collect())
+    };
+    let (hierarchy, products, totals) = with_totals(&shop, 14, 5, &mut serve).unwrap();
+    let asked: Vec<(usize, usize)> = seen.iter().map(|items| (items[0].1, items.len())).collect();
+    // Of four, three and two origins ago `bb` was too young or not there, `d` always; categories need two products.
+    assert_eq!(asked, [(56, 3), (42, 3), (28, 6), (14, 6), (0, 7)]);
+    assert!(seen.iter().all(|items| items.iter().all(|(_, behind)| *behind == items[0].1)));
+    assert_eq!((products.len(), totals.reconciled.len(), totals.means.len()), (4, 3, 7));
+    assert!(matches!(totals.weighting, Weighting::Shrunk(_)) && totals.joined);
+    for step in 0..14 {
+        let means: Vec<f64> = totals.means.iter().map(|mean| mean[step]).collect();
+        for (sum, total) in hierarchy.sums(means[..4].iter().copied()).iter().zip(&means[4..]) {
+            assert!((sum - total).abs() < 1e-9, "{means:?}");
+        }
+    }
+}
