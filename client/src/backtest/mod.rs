@@ -6,7 +6,7 @@
 //! `model` is too kind, and the report says so.
 //!
 //! The way with the smallest WQL on the windows before the last is chosen, and told by what it did on the last, which had no
-//! part in the choice. `mix` averages the three ways that were best on the windows before its own; `stacked` averages all with
+//! part in the choice. Of four windows and more the first has no part in it either, because mixes know nothing before it. `mix` averages the three ways that were best on the windows before its own; `stacked` averages all with
 //! weights that were best there.
 //!
 //! Memory does not grow with the number of windows: forecasts are scored, added up to totals and dropped window by window;

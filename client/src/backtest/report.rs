@@ -14,6 +14,12 @@ pub const MIX: &str = "mix";
 /// Name of the row of the mix whose weights are fitted.
 pub const STACKED: &str = "stacked";
 
+/// Windows by which a way is chosen, of so many: those before the last; of four and more not the first either, since mixes know
+/// nothing before it.
+pub(super) fn choosing(windows: usize) -> std::ops::Range<usize> {
+    usize::from(windows >= 4)..windows.saturating_sub(1)
+}
+
 /// A whole backtest.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -64,7 +70,7 @@ pub struct WindowReport {
     pub stacked: Served,
 }
 
-/// Totals of one level; means over all windows.
+/// Totals of one level; means over the windows after the first, which has no earlier errors to go by.
 #[derive(Clone, Debug, Serialize)]
 pub struct LevelReport {
     /// Category or shop.
@@ -95,7 +101,7 @@ pub struct RowReport {
     pub name: String,
     /// Mean over all windows.
     pub all: Option<Scores>,
-    /// Mean over the windows before the last.
+    /// Mean over the windows that choose: those before the last, of four and more without the first.
     pub earlier: Option<Scores>,
     /// The last window.
     pub last: Option<Scores>,
@@ -112,7 +118,7 @@ pub struct Choice {
     pub row: String,
     /// What to serve: the way itself, or the ways of the mix.
     pub served: Served,
-    /// WQL on the windows before the last, by which it was chosen.
+    /// WQL on the windows by which it was chosen.
     pub earlier_wql: f64,
     /// WQL on the last window, which it was not chosen by.
     pub last_wql: Option<f64>,
@@ -176,10 +182,14 @@ impl Report {
                     windows."
                 .to_owned();
         };
-        let earlier = self.windows.len() - 1;
-        let windows = if earlier == 1 { "the window".to_owned() } else { format!("the {earlier} windows") };
+        let chosen_by = choosing(self.windows.len());
+        let windows = match (chosen_by.len(), chosen_by.start) {
+            (1, _) => "the window before the last".to_owned(),
+            (count, 0) => format!("the {count} windows before the last"),
+            (count, _) => format!("the {count} windows between the first, from which mixes learn, and the last"),
+        };
         let mut text = format!(
-            "Best for this merchant: {}, with the smallest error (WQL {:.4}) on {windows} before the last.",
+            "Best for this merchant: {}, with the smallest error (WQL {:.4}) on {windows}.",
             choice.named(),
             choice.earlier_wql
         );

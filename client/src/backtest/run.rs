@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, time::Instant};
 
 use super::{
-    report::{Choice, Drawn, MIX, Report, RowReport, STACKED, SeriesReport, WindowReport},
+    report::{Choice, Drawn, MIX, Report, RowReport, STACKED, SeriesReport, WindowReport, choosing},
     totals::{TotalsState, WindowTotals},
 };
 use crate::{
@@ -481,7 +481,7 @@ impl State {
             settings.ways.iter().map(|way| way.name()).chain([MIX, STACKED]).map(str::to_owned).collect();
         let count = self.windows.len();
         let all = mean_of(&self.scores, names.len());
-        let earlier = mean_of(&self.scores[..count - 1], names.len());
+        let earlier = mean_of(&self.scores[choosing(count)], names.len());
         let last = &self.scores[count - 1];
         let forecasts: usize = self.windows.iter().map(|window| window.series).sum();
         let rows = names
@@ -521,7 +521,7 @@ impl State {
         }
     }
 
-    /// The best on the windows before the last, told by the last.
+    /// The best on the windows that choose, told by the last.
     fn choice(&self, names: &[String], earlier: &[Option<Scores>], settings: &Settings) -> Option<Choice> {
         let (row, earlier_wql) = smallest(earlier)?;
         let (last, window) = (self.scores.last()?, self.windows.last()?);

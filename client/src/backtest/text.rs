@@ -47,6 +47,9 @@ impl fmt::Display for Report {
             writeln!(f)?;
             table(f, &std::iter::once(head).chain(rows).collect::<Vec<_>>())?;
         }
+        if !self.totals.is_empty() && self.windows.len() > 1 {
+            writeln!(f, "Of totals the first window teaches what errors are like and is not judged.")?;
+        }
         write!(f, "\n{}", self.verdict())
     }
 }

@@ -1,7 +1,8 @@
 //! What a backtest says of totals: each row's forecasts of categories and of the shop, made in three ways.
 //!
 //! A window's totals are those of the products that it judges, so that all three ways face the same sums. Errors of earlier
-//! windows are all that reconciliation knows; the first window has none, and does by structure and without joining.
+//! windows are all that reconciliation knows. The first window has none before it: it teaches, and is not judged where there
+//! are others.
 
 use super::report::{LevelReport, LevelRow};
 use crate::{
@@ -105,9 +106,10 @@ impl TotalsState {
         Ok(())
     }
 
-    /// Means over windows, level by level; levels without a total are left out.
+    /// Means over the windows after the first, level by level; levels without a total are left out.
     pub(super) fn report(&self, names: &[String]) -> Vec<LevelReport> {
         let of = |level: Level, windows: &[(usize, Vec<Kinds>)]| {
+            let windows = if windows.len() > 1 { &windows[1..] } else { windows };
             let totals = windows.iter().map(|(totals, _)| *totals).max().filter(|totals| *totals > 0)?;
             let mean = |row: usize, kind: usize| {
                 Scores::mean(&windows.iter().filter_map(|(_, rows)| rows[row][kind]).collect::<Vec<_>>())

@@ -29,8 +29,8 @@ use crate::{
 /// See what each way to forecast would have done on this merchant's own past.
 ///
 /// Rolls an origin forward, forecasts from it with the model and with simple methods, on exactly the same windows, and judges
-/// by what came. The way with the smallest error (WQL) on the windows before the last is chosen and told by what it did on
-/// the last. Everything stays on this machine. Ctrl-C stops and reports the windows that are done.
+/// by what came. The way with the smallest error (WQL) on the windows before the last (of four and more without the first, from
+/// which mixes learn) is chosen and told by what it did on the last. Everything stays on this machine. Ctrl-C stops and reports the windows that are done.
 ///
 /// Methods: model (the published one as it is), model-personal (fine-tuned and calibrated on this merchant's series up to
 /// the first window), no-federation (the same from the model before the first round), naive, seasonal-naive, same-weekday,

@@ -116,7 +116,6 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     let (new, known): (Vec<_>, Vec<_>) = prepared.series.into_iter().partition(|s| s.y.is_empty());
     let series: Vec<_> = known.into_iter().filter(|s| s.y.iter().any(|v| v.is_finite())).collect();
     let price = |id: &str| store.catalogue().products.get(id).and_then(|product| product.list_price);
-    let begun = newcomers(&series, &new, &price, longest, horizon);
     let served = match &arguments.method {
         Some(served) => served.clone(),
         None => Served::read(home.path())?.unwrap_or(Served::one(Way::Personal)),
@@ -140,6 +139,7 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     let forecaster = Forecaster::of(model);
     let forecasters =
         Forecasters { model: &forecaster, personal: personal.as_ref(), unfederated: unfederated.as_ref() };
+    let begun = newcomers(&series, &new, &price, [longest, horizon]);
     let mut serve = |items: &[(&Series, usize)]| forecasters.serve(&served, items, horizon);
     let step_days = frequency.days();
     // All series end with the period.
@@ -250,13 +250,16 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     Ok(())
 }
 
-/// Forecasts of products without a past, from how similar ones began; those that nothing is like are left out.
+/// Forecasts of products without a past, from how similar ones began; those with too few launches to go by are left out.
+/// `longest` steps after the data are known in advance, `horizon` are asked for.
+///
+/// The model that goes on from such beginnings is a little better where products sell daily, and far worse where they
+/// hardly sell (docs/RESULTS.md): it is not asked.
 fn newcomers<'a>(
     series: &[Series],
     new: &'a [Series],
     price: &dyn Fn(&str) -> Option<f64>,
-    longest: usize,
-    horizon: usize,
+    [longest, horizon]: [usize; 2],
 ) -> Vec<(&'a Series, Quantiles)> {
     if new.is_empty() {
         return Vec::new();
@@ -264,7 +267,6 @@ fn newcomers<'a>(
     let profiles: Vec<Profile> = series.iter().map(|one| Profile::of(one, price(&one.id))).collect();
     let known = launches(series, &profiles, 0);
     let forecast = |one: &'a Series| {
-        // What is known in advance ends `longest` steps after the data; the forecast `horizon` after them.
         let steps = one.known.len().saturating_sub(longest - horizon);
         let nearest = Analogues::nearest(&Profile::of(one, price(&one.id)), &known, longest)?;
         (steps > 0).then(|| (one, nearest.forecast(one, steps)))

@@ -134,7 +134,7 @@ fn plot(comparisons: &[&Comparison]) -> Result<String, String> {
             .bold_line_style(GRID)
             .axis_style(INK)
             .x_labels(7)
-            .x_label_formatter(&|x| signed(if x.abs() < 1e-9 { 0.0 } else { *x }))
+            .x_label_formatter(&|x| if x.abs() < 1e-9 { "0".to_owned() } else { signed(*x) })
             .label_style(label(13))
             .draw()
             .map_err(said)?;

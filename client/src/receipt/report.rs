@@ -233,7 +233,7 @@ impl Receipt {
         }
         said.push(format!(
             "The cost of stock takes every step for a market day: stock for {:.0} % of such days is bought, what is left is thrown \
-             away, a unit short costs {:.3} units left over. It compares forecasts; it is no simulation of a warehouse.",
+             away, a unit short costs {:.1} units left over. It compares forecasts; it is no simulation of a warehouse.",
             100.0 * self.service_level,
             self.service_level / (1.0 - self.service_level)
         ));

@@ -16,7 +16,7 @@ use super::Hierarchy;
 /// Past errors from which on correlations are believed, shrunk.
 const SHRUNK_MIN: usize = 24;
 /// Past errors of a node from which on its variance is believed.
-const VARIANCE_MIN: usize = 8;
+pub(super) const VARIANCE_MIN: usize = 8;
 /// Least variance of a node, in means of all of its kind.
 const VARIANCE_FLOOR: f64 = 1e-6;
 
@@ -73,6 +73,11 @@ impl<'a> Reconciler<'a> {
             return shrunk;
         }
         Self::diagonal(hierarchy, Weighting::Variance, variances)
+    }
+
+    /// What is reconciled.
+    pub(super) fn hierarchy(&self) -> &'a Hierarchy {
+        self.hierarchy
     }
 
     /// What W is.
@@ -167,7 +172,7 @@ impl<'a> Reconciler<'a> {
 /// Mean squares of errors, one a node, none 0; `None` where nothing is known of any product.
 ///
 /// A product with few errors gets the median of those that have more, a total with few the sum of its products'.
-fn variances(hierarchy: &Hierarchy, errors: &[Vec<f32>]) -> Option<Vec<f64>> {
+pub(super) fn variances(hierarchy: &Hierarchy, errors: &[Vec<f32>]) -> Option<Vec<f64>> {
     let mean_square = |of: &Vec<f32>| {
         let known: Vec<f64> = of.iter().filter(|e| e.is_finite()).map(|e| f64::from(*e)).collect();
         (known.len() >= VARIANCE_MIN).then(|| square(&known) / known.len() as f64)

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Hierarchy, QuantileFunction, Reconciler, Total, Weighting, copula::Copula};
+use super::{
+    Hierarchy, QuantileFunction, Reconciler, Total, Weighting, copula::Copula, mint::VARIANCE_MIN, two_steps::TwoSteps,
+};
 use crate::forecast::metrics::{LEVELS, LEVELS_LEN};
 
 /// Past steps that are remembered: four horizons of four weeks.
@@ -110,7 +112,13 @@ pub fn forecast_totals(
 ) -> Totals {
     let horizon = forecasts.products.iter().chain(&forecasts.totals).map(|forecast| forecast.len()).min().unwrap_or(0);
     let (errors, levels) = past.of(hierarchy, identities);
-    let reconciler = Reconciler::of_errors(hierarchy, &errors);
+    let few = hierarchy.of_sums();
+    let large = past.steps() >= VARIANCE_MIN && hierarchy.nodes() > past.steps();
+    let two_steps = if large { TwoSteps::of_errors(hierarchy, &few, &errors) } else { None };
+    let reconciler = match two_steps {
+        Some(steps) => Way::TwoSteps(steps),
+        None => Way::Whole(Reconciler::of_errors(hierarchy, &errors)),
+    };
     let mut copula = Copula::new(past.steps());
     let samples = copula.samples();
     let count = hierarchy.totals().len();
@@ -154,6 +162,35 @@ pub fn forecast_totals(
         }
     }
     Totals { bottom_up, reconciled, means, weighting: reconciler.weighting(), joined: copula.joins() }
+}
+
+/// How means are made to add up.
+enum Way<'a> {
+    Whole(Reconciler<'a>),
+    TwoSteps(TwoSteps<'a>),
+}
+
+impl Way<'_> {
+    fn weighting(&self) -> Weighting {
+        match self {
+            Self::Whole(reconciler) => reconciler.weighting(),
+            Self::TwoSteps(steps) => steps.weighting(),
+        }
+    }
+
+    fn movement(&self) -> Vec<Vec<f64>> {
+        match self {
+            Self::Whole(reconciler) => reconciler.movement(),
+            Self::TwoSteps(steps) => steps.movement(),
+        }
+    }
+
+    fn reconcile(&self, means: &mut [f64], negative: impl Fn(usize) -> bool) {
+        match self {
+            Self::Whole(reconciler) => reconciler.reconcile(means, negative),
+            Self::TwoSteps(steps) => steps.reconcile(means, negative),
+        }
+    }
 }
 
 /// Moves the totals' own samples, `[total][sample]`, towards their products' sums.
