@@ -139,6 +139,12 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     let forecaster = Forecaster::of(model);
     let forecasters =
         Forecasters { model: &forecaster, personal: personal.as_ref(), unfederated: unfederated.as_ref() };
+    let launch = |id: &str| {
+        let catalogue = store.catalogue();
+        let planned = || catalogue.calendar.get(id).and_then(|days| days.keys().next().copied());
+        catalogue.products.get(id).and_then(|product| product.listed_on).or_else(planned)
+    };
+    let new: Vec<Series> = new.into_iter().map(|one| from_launch(one, launch)).collect();
     let begun = newcomers(&series, &new, &price, [longest, horizon]);
     let mut serve = |items: &[(&Series, usize)]| forecasters.serve(&served, items, horizon);
     let step_days = frequency.days();
@@ -174,7 +180,8 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
         }
     };
     let totals = blocks.len() - series.len();
-    let (started, unlike) = (begun.len(), new.len() - begun.len());
+    let started = begun.len();
+    let unlike = new.iter().filter(|one| one.known.len() > longest - horizon).count() - started;
     blocks.extend(begun.into_iter().map(|(one, quantiles)| Block {
         start: one.start,
         method: ANALOGUES.to_owned(),
@@ -250,6 +257,12 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     Ok(())
 }
 
+/// A series without a past, which begins after the data, from the day on which it can first be sold.
+fn from_launch(one: Series, launch: impl Fn(&str) -> Option<Date>) -> Series {
+    let skipped = launch(&one.id).and_then(|day| one.step_of(day)).unwrap_or(0).min(one.known.len());
+    Series { start: one.date(skipped), known: one.known[skipped..].to_vec(), ..one }
+}
+
 /// Forecasts of products without a past, from how similar ones began; those with too few launches to go by are left out.
 /// `longest` steps after the data are known in advance, `horizon` are asked for.
 ///
@@ -284,4 +297,33 @@ fn totals_in_words((weighting, joined): (Weighting, bool)) -> String {
     let certain =
         if joined { "" } else { "; too few earlier errors to say who sells well together, so totals look too certain" };
     format!("means add up from products to totals, weighed by {how}; quantiles never add up{certain}")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::data::series::{Frequency, KNOWN_CHANNELS};
+
+    #[test]
+    fn a_new_product_begins_on_its_launch_and_not_before() {
+        let mut known = vec![[0.0; KNOWN_CHANNELS]; 28];
+        known[5][0] = 1.0;
+        let one = Series {
+            id: "new".into(),
+            frequency: Frequency::Daily,
+            start: date(2025, 1, 1),
+            y: Vec::new(),
+            known,
+            attributes: Vec::new(),
+            text: String::new(),
+        };
+        let launched = from_launch(one.clone(), |_| Some(date(2025, 1, 6)));
+        assert_eq!((launched.start, launched.known.len(), launched.known[0][0]), (date(2025, 1, 6), 23, 1.0));
+        assert_eq!(from_launch(one.clone(), |_| None), one);
+        assert_eq!(from_launch(one.clone(), |_| Some(date(2024, 12, 1))), one);
+        assert!(from_launch(one, |_| Some(date(2026, 1, 1))).known.is_empty());
+        assert!(newcomers(&[], &[launched], &|_| None, [28, 28]).is_empty());
+    }
 }

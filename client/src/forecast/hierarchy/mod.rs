@@ -38,7 +38,7 @@ use crate::data::{
 };
 
 pub use mint::{Reconciler, Weighting};
-pub use origins::{Quantiles, with_totals};
+pub use origins::{Quantiles, Serve, with_totals};
 pub use quantile_function::QuantileFunction;
 pub use totals::{Forecasts, PastErrors, Totals, forecast_totals};
 
@@ -184,9 +184,8 @@ impl Hierarchy {
                 }
                 for (step, channels) in one.known.iter().enumerate().take(ahead.saturating_sub(offset)) {
                     begun[total][offset + step] += 1.0;
-                    for channel in LOG_PRICE..=MARKDOWN {
-                        sum.known[offset + step][channel] += channels[channel];
-                    }
+                    let sums = &mut sum.known[offset + step][LOG_PRICE..=MARKDOWN];
+                    sums.iter_mut().zip(&channels[LOG_PRICE..=MARKDOWN]).for_each(|(sum, channel)| *sum += channel);
                 }
             }
         }

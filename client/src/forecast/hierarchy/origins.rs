@@ -9,6 +9,9 @@ const ORIGINS: usize = 4;
 /// Quantiles of one series, `[horizon][9]`.
 pub type Quantiles = Vec<[f32; LEVELS_LEN]>;
 
+/// Forecasts series after a cut each, in order.
+pub type Serve<'s, E> = dyn FnMut(&[(&Series, usize)]) -> Result<Vec<Quantiles>, E> + 's;
+
 /// Forecasts products and totals after the end of `series`, which all end at the same step: the hierarchy, the products'
 /// quantiles as `serve` gives them, and the totals.
 ///
@@ -21,7 +24,7 @@ pub fn with_totals<E>(
     series: &[Series],
     horizon: usize,
     past_min: usize,
-    serve: &mut dyn FnMut(&[(&Series, usize)]) -> Result<Vec<Quantiles>, E>,
+    serve: &mut Serve<'_, E>,
 ) -> Result<(Hierarchy, Vec<Quantiles>, Totals), E> {
     let mut past = PastErrors::default();
     let observed = |y: &[f32]| y.iter().any(|y| y.is_finite());
@@ -79,11 +82,7 @@ impl<'a> At<'a> {
     }
 
     /// Forecasts of all nodes, `behind` steps before their end.
-    fn serve<E>(
-        &self,
-        behind: usize,
-        serve: &mut dyn FnMut(&[(&Series, usize)]) -> Result<Vec<Quantiles>, E>,
-    ) -> Result<Vec<Quantiles>, E> {
+    fn serve<E>(&self, behind: usize, serve: &mut Serve<'_, E>) -> Result<Vec<Quantiles>, E> {
         serve(&self.nodes().map(|one| (one, one.y.len().saturating_sub(behind))).collect::<Vec<_>>())
     }
 
