@@ -275,6 +275,9 @@ mod tests {
         assert_eq!(nearest.names().count(), 12);
         assert!(nearest.forecast(&new, 28).iter().flatten().all(|q| *q <= 200.0));
         assert!(nearest.past(&new).0.y.iter().all(|y| *y <= 200.0));
+        let new_day =
+            |age| launches.iter().flat_map(|launch| sold(launch, &new, age).collect::<Vec<_>>()).collect::<Vec<_>>();
+        assert!((0..28).map(new_day).all(|sold| !sold.is_empty() && sold.iter().all(|y| *y <= 200.0)));
         assert!(Analogues::nearest(&profile, &launches[..4], 28).is_none());
         assert_eq!(Analogues::of_category(&profile, &launches, 28).unwrap().names().count(), 6);
     }

@@ -171,7 +171,7 @@ fn an_interval_tells_a_steady_gain_from_one_of_a_single_product_and_none_from_fe
     assert!((steady.relative + 0.07).abs() < 1e-9, "{steady:?}");
     // The half width of a normal interval of the mean: 1.96 · 0.0520 / √40 = 0.016.
     let [low, high] = steady.interval.unwrap();
-    assert!((high - low - 0.0322).abs() < 0.006, "{steady:?}");
+    assert!((high - low - 0.0322).abs() < 0.003, "{steady:?}");
     assert_eq!(wql(&|i| if i % 4 == 0 { 9.8 } else { 11.0 }, 40).finding, Finding::Lost);
     // Much better on one product, a little worse on all others.
     let single = wql(&|i| if i == 0 { 0.0 } else { 10.1 }, 40);

@@ -3,8 +3,8 @@
 //! The same way to forecast looks at every product and, separately, at the history of each total. The two disagree:
 //! of a product that sells once a month every quantile says 0, and a thousand of those are no small part of a shop.
 //! [`Reconciler`] moves the means of both until they add up (MinT, Wickramasuriya, Athanasopoulos and Hyndman 2019); where
-//! nodes outnumber the errors to go by, in two steps ([`two_steps`]).
-//! Quantiles never add up; those of totals come from joint samples of the products ([`copula`]), each of them
+//! nodes outnumber the errors to go by, in two steps (`two_steps.rs`).
+//! Quantiles never add up; those of totals come from joint samples of the products (`copula.rs`), each of them
 //! reconciled like a mean (Panagiotelis et al. 2023), or merely summed (`bottom_up`, as Ben Taieb, Taylor and
 //! Hyndman 2021 do it).
 //!
