@@ -21,6 +21,7 @@ mod page;
 mod plot;
 mod report;
 mod run;
+mod state;
 mod text;
 mod totals;
 

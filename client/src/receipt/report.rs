@@ -187,7 +187,7 @@ impl Receipt {
     pub fn price_in_words(&self) -> String {
         let price = &self.price;
         let Some(server) = price.observers.get(1) else {
-            return "Nothing was charged: no update has left this merchant.".to_owned();
+            return "Nothing was charged under this plan: no update has left this merchant.".to_owned();
         };
         let epsilon = server.epsilon.map_or("no bound on ε".to_owned(), |epsilon| format!("ε = {epsilon:.2}"));
         format!(
@@ -257,7 +257,11 @@ pub(super) fn in_words(change: &Change, what: &str) -> String {
 
 /// A share as signed percent.
 pub(super) fn signed(share: f64) -> String {
-    format!("{:+.1} %", 100.0 * share).replace('-', "−")
+    let percent = 100.0 * share;
+    // A small change is not called none.
+    let text =
+        if percent != 0.0 && percent.abs() < 0.05 { format!("{percent:+.2} %") } else { format!("{percent:+.1} %") };
+    text.replace('-', "−")
 }
 
 impl fmt::Display for Receipt {
@@ -268,8 +272,9 @@ impl fmt::Display for Receipt {
             let days = if clean { "after the training period" } else { "that the model has seen" };
             writeln!(
                 f,
-                "{} windows {days} ({} {}), {} series",
+                "{} {} {days} ({} {}), {} series",
                 group.windows,
+                if group.windows == 1 { "window" } else { "windows" },
                 if clean { "from" } else { "up to" },
                 self.trained_to,
                 group.series
