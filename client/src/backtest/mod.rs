@@ -6,23 +6,30 @@
 //! `model` is too kind, and the report says so.
 //!
 //! The way with the smallest WQL on the windows before the last is chosen, and told by what it did on the last, which had no
-//! part in the choice. `mix` averages the three ways that were best on the windows before its own.
+//! part in the choice. Of four windows and more the first has no part in it either, because mixes know nothing before it. `mix` averages the three ways that were best on the windows before its own; `stacked` averages all with
+//! weights that were best there.
 //!
-//! Memory does not grow with the number of windows: forecasts are scored and dropped, chunk by chunk of series; running
-//! sums stay, and of the last window a few forecasts to draw.
+//! Memory does not grow with the number of windows: forecasts are scored, added up to totals and dropped window by window;
+//! running sums stay, the errors that totals need, some cells to fit weights on, and of the last window a few forecasts to
+//! draw.
 //!
 //! Invariant: everything here is computed from all of the merchant's lines. It is written where the merchant says and
 //! never leaves; no message of the protocol has a field for any of it.
 
+mod newcomers;
 mod page;
 mod plot;
 mod report;
 mod run;
+mod state;
 mod text;
+mod totals;
 
 #[cfg(test)]
 mod tests;
 
+pub use newcomers::{NewcomerReport, NewcomerRow, newcomers};
 pub use page::{PageError, render};
-pub use report::{Choice, Report, RowReport, SeriesReport, WindowReport};
-pub use run::{BacktestError, Progress, Settings, run};
+pub use report::{Choice, LevelReport, LevelRow, Report, RowReport, SeriesReport, WindowReport};
+pub(crate) use run::Roll;
+pub use run::{BacktestError, Models, Progress, Settings, run};

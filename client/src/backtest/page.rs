@@ -2,6 +2,8 @@
 
 use askama::Template;
 
+use crate::forecast::hierarchy::Level;
+
 use super::{
     plot,
     report::{Drawn, Report, RowReport},
@@ -42,6 +44,12 @@ struct Page<'a> {
     fans: Vec<(&'a Drawn, String)>,
     series: Vec<Line<'a>>,
     wins: Vec<(&'a str, usize)>,
+    totals: Vec<TotalsTable<'a>>,
+}
+
+struct TotalsTable<'a> {
+    title: String,
+    rows: Vec<(&'a str, bool, [String; 3])>,
 }
 
 struct Row<'a> {
@@ -122,7 +130,22 @@ pub fn render(report: &Report, title: &str, command: &str) -> Result<String, Pag
         .windows
         .last()
         .map(|window| crate::data::order::plus_days(window.known_to, report.horizon as i64 * report.step_days));
+    let totals = report.totals.iter().map(|level| TotalsTable {
+        title: match level.level {
+            Level::Category => format!("{} categories", level.totals),
+            _ => "the shop".to_owned(),
+        },
+        rows: ranking
+            .iter()
+            .map(|row| {
+                let row = &level.rows[*row];
+                let cells = [row.own, row.bottom_up, row.reconciled].map(|scores| wql(scores.map(|scores| scores.wql)));
+                (row.name.as_str(), chosen == Some(&row.name), cells)
+            })
+            .collect(),
+    });
     let page = Page {
+        totals: totals.collect(),
         verdict: report.verdict(),
         serving: report.choice.as_ref().map(|choice| choice.served.to_string()),
         span: (day(first), day(last)),
@@ -148,7 +171,9 @@ fn explained(row: &str) -> &'static str {
     match row {
         "model" => "the published model as it is",
         "model-personal" => "the published model, fine-tuned and calibrated on your series",
+        "no-federation" => "the model from before the first round, fine-tuned and calibrated on your series",
         "mix" => "average of the three best so far",
+        "stacked" => "average of all, with weights that were best so far",
         "naive" => "the last value",
         "seasonal-naive" => "the value one season ago",
         "same-weekday" => "quantiles of the same weekday, last eight weeks",

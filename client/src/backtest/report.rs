@@ -4,12 +4,21 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::forecast::{
+    hierarchy::Level,
     metrics::{LEVELS_LEN, Scores},
     served::Served,
 };
 
 /// Name of the row of mixed ways.
 pub const MIX: &str = "mix";
+/// Name of the row of the mix whose weights are fitted.
+pub const STACKED: &str = "stacked";
+
+/// Windows by which a way is chosen, of so many: those before the last; of four and more not the first either, since mixes know
+/// nothing before it.
+pub(super) fn choosing(windows: usize) -> std::ops::Range<usize> {
+    usize::from(windows >= 4)..windows.saturating_sub(1)
+}
 
 /// A whole backtest.
 #[derive(Clone, Debug, Serialize)]
@@ -28,7 +37,7 @@ pub struct Report {
     pub stopped: bool,
     /// Windows, earliest first.
     pub windows: Vec<WindowReport>,
-    /// One a way, in the order of their names' list; `mix` last.
+    /// One a way, in the order of their names' list; `mix` and `stacked` last.
     pub rows: Vec<RowReport>,
     /// What to serve; `None` with fewer than two windows.
     pub choice: Option<Choice>,
@@ -36,6 +45,8 @@ pub struct Report {
     pub series: Vec<SeriesReport>,
     /// Series that were not judged in any window.
     pub series_left_out: usize,
+    /// Totals of categories and of the shop, where there is something to add up.
+    pub totals: Vec<LevelReport>,
     /// Local steps that the row `model-personal` kept.
     pub personal_steps: Option<usize>,
     /// Forecasts to look at, of the last window.
@@ -55,6 +66,32 @@ pub struct WindowReport {
     pub wql: Vec<Option<f64>>,
     /// What the mix was made of.
     pub mix: Served,
+    /// What the stacked mix was made of, with its weights.
+    pub stacked: Served,
+}
+
+/// Totals of one level; means over the windows after the first, which has no earlier errors to go by.
+#[derive(Clone, Debug, Serialize)]
+pub struct LevelReport {
+    /// Category or shop.
+    pub level: Level,
+    /// Number of totals in the window that had most.
+    pub totals: usize,
+    /// One a row, in their order.
+    pub rows: Vec<LevelRow>,
+}
+
+/// One row's totals.
+#[derive(Clone, Debug, Serialize)]
+pub struct LevelRow {
+    /// The row.
+    pub name: String,
+    /// Forecast from the total's own history.
+    pub own: Option<Scores>,
+    /// Summed from joint samples of the products.
+    pub bottom_up: Option<Scores>,
+    /// Reconciled.
+    pub reconciled: Option<Scores>,
 }
 
 /// One way over all series.
@@ -64,7 +101,7 @@ pub struct RowReport {
     pub name: String,
     /// Mean over all windows.
     pub all: Option<Scores>,
-    /// Mean over the windows before the last.
+    /// Mean over the windows that choose: those before the last, of four and more without the first.
     pub earlier: Option<Scores>,
     /// The last window.
     pub last: Option<Scores>,
@@ -81,7 +118,7 @@ pub struct Choice {
     pub row: String,
     /// What to serve: the way itself, or the ways of the mix.
     pub served: Served,
-    /// WQL on the windows before the last, by which it was chosen.
+    /// WQL on the windows by which it was chosen.
     pub earlier_wql: f64,
     /// WQL on the last window, which it was not chosen by.
     pub last_wql: Option<f64>,
@@ -145,10 +182,14 @@ impl Report {
                     windows."
                 .to_owned();
         };
-        let earlier = self.windows.len() - 1;
-        let windows = if earlier == 1 { "the window".to_owned() } else { format!("the {earlier} windows") };
+        let chosen_by = choosing(self.windows.len());
+        let windows = match (chosen_by.len(), chosen_by.start) {
+            (1, _) => "the window before the last".to_owned(),
+            (count, 0) => format!("the {count} windows before the last"),
+            (count, _) => format!("the {count} windows between the first, from which mixes learn, and the last"),
+        };
         let mut text = format!(
-            "Best for this merchant: {}, with the smallest error (WQL {:.4}) on {windows} before the last.",
+            "Best for this merchant: {}, with the smallest error (WQL {:.4}) on {windows}.",
             choice.named(),
             choice.earlier_wql
         );
@@ -170,7 +211,11 @@ impl Report {
 impl Choice {
     /// The row's name, with what a mix is made of.
     pub fn named(&self) -> String {
-        if self.row == MIX { format!("{MIX} ({})", self.served) } else { self.row.clone() }
+        if [MIX, STACKED].contains(&self.row.as_str()) {
+            format!("{} ({})", self.row, self.served)
+        } else {
+            self.row.clone()
+        }
     }
 }
 

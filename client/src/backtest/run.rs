@@ -2,14 +2,20 @@
 
 use std::{ops::ControlFlow, time::Instant};
 
-use super::report::{Choice, Drawn, MIX, Report, RowReport, SeriesReport, WindowReport};
+use super::{
+    report::{Drawn, Report},
+    state::{MIXES, State},
+    totals::WindowTotals,
+};
 use crate::{
     data::series::Series,
     forecast::{
         Forecaster,
-        metrics::{LEVELS_LEN, MEDIAN, ScoreError, ScoredForecast, Scores, Tally},
+        hierarchy::Quantiles,
+        metrics::{LEVELS_LEN, MEDIAN, ScoreError, ScoredForecast, Tally},
         personal::{Personal, PersonalError},
-        served::{Forecasters, Served, Way, mean},
+        served::{Forecasters, Served, Way},
+        stacking::Cells,
     },
     model::{ForwardError, Model},
     train::{LocalTraining, merchant::past_min},
@@ -17,8 +23,6 @@ use crate::{
 
 /// Series that are forecast together; bounds memory.
 const CHUNK: usize = 256;
-/// Ways in the mix.
-const MIXED: usize = 3;
 /// Steps of the past that a drawing shows.
 const PAST_DRAWN: usize = 84;
 
@@ -85,36 +89,47 @@ pub enum BacktestError {
     Score(#[from] ScoreError),
 }
 
-/// Runs a backtest of `model` over `series`, which all end at the same step. Where `observe` breaks, the
+/// The models that ways start from.
+#[derive(Clone, Copy)]
+pub struct Models<'a> {
+    /// The published one.
+    pub published: &'a Model,
+    /// The one from before the first round, where there was a round.
+    pub before: Option<&'a Model>,
+}
+
+impl<'a> Models<'a> {
+    /// Before any round.
+    pub fn of(published: &'a Model) -> Self {
+        Self { published, before: None }
+    }
+}
+
+/// Runs a backtest over `series`, which all end at the same step. Where `observe` breaks, the
 /// windows done so far are reported.
 ///
 /// # Errors
 /// [`BacktestError`].
 pub fn run(
-    model: &Model,
+    models: Models<'_>,
     series: &[Series],
     settings: &Settings,
     observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Report, BacktestError> {
-    check(settings, model.shape().horizon)?;
-    let past_min = past_min(model.config().frequency);
-    let roll = Roll { settings, past_min };
+    let model = models.published;
+    let roll = Roll::new(settings, model)?;
     let series = roll.chosen(series);
-    if (0..settings.windows).all(|window| roll.items(&series, window).is_empty()) {
-        let longest = series.iter().map(|s| s.y.len()).max().unwrap_or(0);
-        return Err(BacktestError::TooShort { needed: past_min + settings.horizon, longest });
-    }
+    roll.check_long_enough(&series)?;
     let forecaster = Forecaster::of(model.clone());
-    let personal = if settings.ways.contains(&Way::Personal) {
-        // Made once, of what was known at the first origin; later windows use it again.
-        let known: Vec<Series> =
-            series.iter().filter_map(|s| Some(s.up_to(roll.cut(s, 0)?))).filter(|s| !s.y.is_empty()).collect();
-        Some(Personal::train(model, &known, &LocalTraining::fine_tuning_of(&known, 1))?)
-    } else {
-        None
-    };
-    let forecasters = Forecasters { model: &forecaster, personal: personal.as_ref() };
-    let mut state = State::new(settings.ways.len() + 1, series.len());
+    // Made once, of what was known at the first origin; later windows use them again.
+    let known = roll.known_at_first(&series);
+    let trained = |base: &Model| Personal::train(base, &known, &LocalTraining::fine_tuning_of(&known, 1));
+    let (wanted, unfederated) = (settings.ways.contains(&Way::Personal), settings.ways.contains(&Way::NoFederation));
+    let personal = (wanted || unfederated && models.before.is_none()).then(|| trained(model)).transpose()?;
+    let unfederated = models.before.filter(|_| unfederated).map(trained).transpose()?;
+    let forecasters =
+        Forecasters { model: &forecaster, personal: personal.as_ref(), unfederated: unfederated.as_ref() };
+    let mut state = State::new(settings.ways.len() + MIXES, series.len());
     let mut stopped = false;
     for window in 0..settings.windows {
         let items = roll.items(&series, window);
@@ -151,7 +166,7 @@ fn check(settings: &Settings, longest: usize) -> Result<(), BacktestError> {
 }
 
 /// Origins over series that end together.
-struct Roll<'a> {
+pub(crate) struct Roll<'a> {
     settings: &'a Settings,
     past_min: usize,
 }
@@ -159,7 +174,27 @@ struct Roll<'a> {
 /// A series' position among those of the run, and where a window cuts it.
 type Item = (usize, usize);
 
-impl Roll<'_> {
+impl<'a> Roll<'a> {
+    /// Of settings that make sense for a model.
+    pub(crate) fn new(settings: &'a Settings, model: &Model) -> Result<Self, BacktestError> {
+        check(settings, model.shape().horizon)?;
+        Ok(Self { settings, past_min: past_min(model.config().frequency) })
+    }
+
+    /// Refuses series that no window can judge.
+    pub(crate) fn check_long_enough(&self, series: &[Series]) -> Result<(), BacktestError> {
+        if (0..self.settings.windows).all(|window| self.items(series, window).is_empty()) {
+            let longest = series.iter().map(|s| s.y.len()).max().unwrap_or(0);
+            return Err(BacktestError::TooShort { needed: self.past_min + self.settings.horizon, longest });
+        }
+        Ok(())
+    }
+
+    /// What was known at the first origin: all that a merchant's own model is made of.
+    pub(crate) fn known_at_first(&self, series: &[Series]) -> Vec<Series> {
+        series.iter().filter_map(|s| Some(s.up_to(self.cut(s, 0)?))).filter(|s| !s.y.is_empty()).collect()
+    }
+
     /// Steps of a series before a window's origin; `None` where it had not begun.
     fn cut(&self, series: &Series, window: usize) -> Option<usize> {
         let behind = self.settings.horizon + (self.settings.windows - 1 - window) * self.settings.stride;
@@ -167,7 +202,7 @@ impl Roll<'_> {
     }
 
     /// The series to look at, in order of identity.
-    fn chosen(&self, series: &[Series]) -> Vec<Series> {
+    pub(crate) fn chosen(&self, series: &[Series]) -> Vec<Series> {
         let Some(most) = self.settings.series_max else { return series.to_vec() };
         let sold = |series: &Series| {
             let known = &series.y[..self.cut(series, 0).unwrap_or(0)];
@@ -181,7 +216,7 @@ impl Roll<'_> {
     }
 
     /// Series that a window can judge: long enough a past, something observed before and after.
-    fn items(&self, series: &[Series], window: usize) -> Vec<Item> {
+    pub(crate) fn items(&self, series: &[Series], window: usize) -> Vec<Item> {
         let judged = |(position, series): (usize, &Series)| {
             let cut = self.cut(series, window).filter(|cut| *cut >= self.past_min)?;
             let observed = |y: &[f32]| y.iter().any(|y| y.is_finite());
@@ -202,11 +237,19 @@ impl Roll<'_> {
         observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, BacktestError> {
         let (horizon, ways) = (self.settings.horizon, &self.settings.ways);
-        let mix = state.mix(ways);
-        let mut sums = vec![Tally::default(); ways.len() + 1];
+        let rows = ways.len() + MIXES;
+        let mixes = [state.mix(ways), state.stacked(ways)];
+        let of_mix = |mix: &Served, forecasts: &[&[[f32; LEVELS_LEN]]]| {
+            let of = |way: &Way| Some(forecasts[ways.iter().position(|known| known == way)?]);
+            mix.averaged(&mix.members().iter().filter_map(of).collect::<Vec<_>>())
+        };
+        let mut cells = Cells::new(ways.len(), items.len() * horizon, window);
+        let totals = WindowTotals::of(series, items, horizon);
+        let mut kept: Vec<(Vec<Quantiles>, Vec<Quantiles>)> = vec![(Vec::new(), Vec::new()); rows];
+        let mut sums = vec![Tally::default(); rows];
         // A window that is not finished must not count: series are tallied apart until it is.
         let mut judged: Vec<(usize, Vec<Tally>)> = Vec::with_capacity(items.len());
-        let (mut seconds, mut fell_back) = (vec![0.0; ways.len() + 1], vec![0_usize; ways.len() + 1]);
+        let (mut seconds, mut fell_back) = (vec![0.0; rows], vec![0_usize; rows]);
         for (number, chunk) in items.chunks(CHUNK).enumerate() {
             let done = Progress { window, series: number * CHUNK, of: items.len() };
             if observe(done).is_break() {
@@ -226,27 +269,42 @@ impl Roll<'_> {
             }
             for (item, (position, cut)) in chunk.iter().enumerate() {
                 let one = &series[*position];
-                let of = |way: &Way| {
-                    let row = ways.iter().position(|known| known == way)?;
-                    Some(&answers[row][item].quantiles[..])
-                };
-                let mixed = mean(&mix.members().iter().filter_map(of).collect::<Vec<_>>());
-                let rows = answers.iter().map(|answers| &answers[item].quantiles).chain([&mixed]);
-                let mut own = Vec::with_capacity(ways.len() + 1);
-                for (sum, quantiles) in sums.iter_mut().zip(rows) {
-                    let scored =
-                        ScoredForecast { past: &one.y[..*cut], actual: &one.y[*cut..*cut + horizon], quantiles };
+                let found: Vec<&[[f32; LEVELS_LEN]]> =
+                    answers.iter().map(|answers| &answers[item].quantiles[..]).collect();
+                let actual = &one.y[*cut..*cut + horizon];
+                cells.add(actual, &found);
+                let mixed = mixes.each_ref().map(|mix| of_mix(mix, &found));
+                let all = found.iter().copied().chain(mixed.iter().map(Vec::as_slice));
+                let mut own = Vec::with_capacity(rows);
+                for ((sum, quantiles), (kept, _)) in sums.iter_mut().zip(all).zip(&mut kept) {
+                    let scored = ScoredForecast { past: &one.y[..*cut], actual, quantiles };
                     sum.add(one.season(), *position, &scored)?;
                     let mut tally = Tally::default();
                     tally.add(one.season(), *position, &scored)?;
                     own.push(tally);
+                    if totals.is_some() {
+                        kept.push(quantiles.to_vec());
+                    }
                 }
                 judged.push((*position, own));
             }
         }
+        if let Some(totals) = &totals {
+            let cuts = totals.items();
+            let answers =
+                ways.iter().map(|way| forecasters.answers(*way, &cuts, horizon)).collect::<Result<Vec<_>, _>>()?;
+            for total in 0..cuts.len() {
+                let found: Vec<&[[f32; LEVELS_LEN]]> =
+                    answers.iter().map(|answers| &answers[total].quantiles[..]).collect();
+                let mixed = mixes.each_ref().map(|mix| of_mix(mix, &found));
+                let all = found.into_iter().map(<[_]>::to_vec).chain(mixed);
+                kept.iter_mut().zip(all).for_each(|((_, kept), quantiles)| kept.push(quantiles));
+            }
+            state.totals.judge(totals, &kept)?;
+        }
         let (first, cut) = items[0];
         let known_to = crate::data::order::plus_days(series[first].date(cut), -1);
-        state.close(known_to, mix, &sums, judged);
+        state.close(known_to, mixes, cells, &sums, judged);
         state.last = window;
         state.seconds.iter_mut().zip(&seconds).for_each(|(total, one)| *total += one);
         state.fell_back.iter_mut().zip(&fell_back).for_each(|(total, one)| *total += one);
@@ -273,7 +331,7 @@ impl Roll<'_> {
                 .unwrap_or(Served::one(self.settings.ways[0])),
         };
         // Beside the model its best rival, beside a rival the model.
-        let of_model = |served: &Served| matches!(served.members(), [Way::Model | Way::Personal]);
+        let of_model = |served: &Served| matches!(served.members(), [Way::Model | Way::Personal | Way::NoFederation]);
         let line = ranking
             .iter()
             .filter_map(|row| named(&report.rows[*row].name))
@@ -343,130 +401,4 @@ impl Roll<'_> {
         }
         Ok(drawn)
     }
-}
-
-/// What is kept from window to window.
-struct State {
-    windows: Vec<WindowReport>,
-    /// Scores of each window by row; some hundred bytes a window.
-    scores: Vec<Vec<Option<Scores>>>,
-    /// By series and row.
-    series: Vec<Vec<Tally>>,
-    judged: Vec<usize>,
-    /// Number of the last window that was done.
-    last: usize,
-    seconds: Vec<f64>,
-    fell_back: Vec<usize>,
-}
-
-impl State {
-    fn new(rows: usize, series: usize) -> Self {
-        Self {
-            windows: Vec::new(),
-            scores: Vec::new(),
-            series: vec![vec![Tally::default(); rows]; series],
-            judged: vec![0; series],
-            last: 0,
-            seconds: vec![0.0; rows],
-            fell_back: vec![0; rows],
-        }
-    }
-
-    /// The three best ways so far; before the first window, all of them.
-    fn mix(&self, ways: &[Way]) -> Served {
-        let mean = mean_of(&self.scores, ways.len());
-        let mut ranked: Vec<(f64, Way)> =
-            mean.iter().zip(ways).map(|(scores, way)| (scores.map_or(f64::INFINITY, |s| s.wql), *way)).collect();
-        if !self.scores.is_empty() {
-            ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-            ranked.truncate(MIXED);
-        }
-        let members = ranked.into_iter().map(|(_, way)| way).collect();
-        Served::mix(members).unwrap_or(Served::one(Way::Model))
-    }
-
-    fn close(&mut self, known_to: jiff::civil::Date, mix: Served, sums: &[Tally], judged: Vec<(usize, Vec<Tally>)>) {
-        let scores: Vec<Option<Scores>> = sums.iter().map(Tally::scores).collect();
-        let wql = scores.iter().map(|scores| scores.map(|scores| scores.wql)).collect();
-        self.windows.push(WindowReport { known_to, series: judged.len(), wql, mix });
-        self.scores.push(scores);
-        for (position, own) in judged {
-            self.judged[position] += 1;
-            for (total, one) in self.series[position].iter_mut().zip(&own) {
-                total.merge(one);
-            }
-        }
-    }
-
-    fn report(&self, settings: &Settings, series: &[Series], personal_steps: Option<usize>) -> Report {
-        let names: Vec<String> =
-            settings.ways.iter().map(|way| way.name().to_owned()).chain([MIX.to_owned()]).collect();
-        let count = self.windows.len();
-        let all = mean_of(&self.scores, names.len());
-        let earlier = mean_of(&self.scores[..count - 1], names.len());
-        let last = &self.scores[count - 1];
-        let forecasts: usize = self.windows.iter().map(|window| window.series).sum();
-        let rows = names
-            .iter()
-            .enumerate()
-            .map(|(row, name)| RowReport {
-                name: name.clone(),
-                all: all[row],
-                earlier: earlier[row],
-                last: last[row],
-                fell_back: self.fell_back[row] as f64 / forecasts.max(1) as f64,
-                seconds: self.seconds[row],
-            })
-            .collect();
-        let judged = series.iter().zip(&self.series).zip(&self.judged).filter(|(_, windows)| **windows > 0);
-        let found = judged.map(|((one, tallies), windows)| {
-            let scores: Vec<Option<Scores>> = tallies.iter().map(Tally::scores).collect();
-            let best = smallest(&scores).map(|(row, _)| names[row].clone());
-            SeriesReport { unique_id: one.id.clone(), windows: *windows, volume: tallies[0].volume(), scores, best }
-        });
-        let found: Vec<SeriesReport> = found.collect();
-        Report {
-            model: settings.model.clone(),
-            model_may_know_windows: settings.model_may_know_windows,
-            horizon: settings.horizon,
-            step_days: series.first().map_or(1, |series| series.frequency.days()),
-            windows_wanted: settings.windows,
-            stopped: false,
-            choice: self.choice(&names, &earlier, settings),
-            windows: self.windows.clone(),
-            rows,
-            series_left_out: series.len() - found.len(),
-            series: found,
-            personal_steps,
-            drawn: Vec::new(),
-        }
-    }
-
-    /// The best on the windows before the last, told by the last.
-    fn choice(&self, names: &[String], earlier: &[Option<Scores>], settings: &Settings) -> Option<Choice> {
-        let (row, earlier_wql) = smallest(earlier)?;
-        let (last, window) = (self.scores.last()?, self.windows.last()?);
-        let served = settings.ways.get(row).map_or(window.mix.clone(), |way| Served::one(*way));
-        let last_wql = last[row].map(|scores| scores.wql);
-        let better = |own: f64| last.iter().flatten().filter(|scores| scores.wql < own).count();
-        Some(Choice {
-            row: names[row].clone(),
-            served,
-            earlier_wql,
-            last_wql,
-            last_place: last_wql.map(|own| 1 + better(own)),
-            last_best: smallest(last).map(|(best, _)| names[best].clone()),
-        })
-    }
-}
-
-/// Mean over windows by row; `None` where no window has a score.
-fn mean_of(windows: &[Vec<Option<Scores>>], rows: usize) -> Vec<Option<Scores>> {
-    (0..rows).map(|row| Scores::mean(&windows.iter().filter_map(|scores| scores[row]).collect::<Vec<_>>())).collect()
-}
-
-/// Position and WQL of the smallest WQL.
-fn smallest(scores: &[Option<Scores>]) -> Option<(usize, f64)> {
-    let scored = scores.iter().enumerate().filter_map(|(row, scores)| Some((row, (*scores)?.wql)));
-    scored.min_by(|a, b| a.1.total_cmp(&b.1))
 }

@@ -13,9 +13,12 @@ use clap::Args;
 use forecastle_proto::model::ModelSnapshot;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{DeviceArguments, Format, Outcome, command, print_json, runtime, text, train::base_model};
+use super::{
+    DeviceArguments, Format, Outcome, command, print_json, runtime, text,
+    train::{base_model, founding_model},
+};
 use crate::{
-    backtest::{self, Progress, Report, Settings},
+    backtest::{self, Models, Progress, Report, Settings},
     data::{prepare, store::DataStore},
     durable::{self, Access},
     federation::home::Home,
@@ -26,16 +29,18 @@ use crate::{
 /// See what each way to forecast would have done on this merchant's own past.
 ///
 /// Rolls an origin forward, forecasts from it with the model and with simple methods, on exactly the same windows, and judges
-/// by what came. The way with the smallest error (WQL) on the windows before the last is chosen and told by what it did on
-/// the last. Everything stays on this machine. Ctrl-C stops and reports the windows that are done.
+/// by what came. The way with the smallest error (WQL) on the windows before the last (of four and more without the first, from
+/// which mixes learn) is chosen and told by what it did on the last. Everything stays on this machine. Ctrl-C stops and reports the windows that are done.
 ///
 /// Methods: model (the published one as it is), model-personal (fine-tuned and calibrated on this merchant's series up to
-/// the first window), naive, seasonal-naive, same-weekday, croston, sba, tsb, theta, auto-ets, auto-arima, regression. A
-/// row `mix` averages the three that were best so far.
+/// the first window), no-federation (the same from the model before the first round), naive, seasonal-naive, same-weekday,
+/// croston, sba, tsb, theta, auto-ets, auto-arima, regression. A row `mix` averages the three that were best so far, a row
+/// `stacked` all of them with the weights that were best so far. Totals of categories and of the shop are judged too.
 #[derive(Args)]
 #[command(after_help = "Examples:
   forecastle backtest --out backtest.html
   forecastle backtest --windows 8 --series 200 --serve
+  forecastle backtest --new-products
   forecastle backtest --methods model,same-weekday,theta --format json")]
 pub(super) struct Arguments {
     /// Windows, the last one ending with the data.
@@ -59,12 +64,19 @@ pub(super) struct Arguments {
     /// File to write: .html to read and print, .json with every series. May be given twice.
     #[arg(long, value_name = "FILE")]
     out: Vec<PathBuf>,
+    /// Judge forecasts of new products instead: each product that was launched within the data is forecast as if it had
+    /// no past, from how earlier launches began.
+    #[arg(long, conflicts_with_all = ["serve", "methods", "out", "stride"])]
+    new_products: bool,
     /// Let `forecastle forecast` take what is chosen from now on.
     #[arg(long)]
     serve: bool,
     #[command(flatten)]
     device: DeviceArguments,
 }
+
+/// Launches that are forecast where no number is asked for.
+const NEWCOMERS: usize = 500;
 
 pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome {
     for path in &arguments.out {
@@ -79,9 +91,23 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
             (version, model) => (format!("version {version} of the federation"), true, model),
         },
     };
+    let before = founding_model(&home)?.1;
+    // Another kind of model is no model of before; nor is there one where there was no round.
+    let before = (may_know && before.config() == model.config()).then_some(before);
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
     let (choice, frequency) = (home.series_choice()?, model.config().frequency);
     let mut prepared = prepare::local_series(&(&store).into(), choice, frequency, period, 0)?;
+    if arguments.new_products {
+        let horizon = arguments.horizon.unwrap_or(model.shape().horizon);
+        let most = arguments.series.unwrap_or(NEWCOMERS);
+        let price = |id: &str| store.catalogue().products.get(id).and_then(|product| product.list_price);
+        let report = backtest::newcomers(&model, &prepared.series, &price, horizon, most)?;
+        match format {
+            Format::Json => print_json(&report)?,
+            Format::Text => say!("{report}"),
+        }
+        return Ok(());
+    }
     if arguments.methods.is_empty() || arguments.methods.iter().any(|way| way.uses_model()) {
         text::attach(&home, &model, &mut prepared.series)?;
     }
@@ -91,7 +117,7 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
     let horizon = arguments.horizon.unwrap_or(model.shape().horizon);
     let mut ways = arguments.methods.clone();
     if ways.is_empty() {
-        ways.extend(Way::all());
+        ways.extend(Way::all().filter(|way| *way != Way::NoFederation || before.is_some()));
     }
     let mut seen = std::collections::BTreeSet::new();
     ways.retain(|way| seen.insert(*way));
@@ -105,7 +131,8 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
         series_max: arguments.series,
         drawings: 5,
     };
-    let report = watched(&model, &prepared.series, &settings)?;
+    let models = Models { published: &model, before: before.as_ref() };
+    let report = watched(models, &prepared.series, &settings)?;
     let mut served = None;
     if arguments.serve && !report.stopped {
         let choice =
@@ -141,7 +168,7 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
 
 /// The run with a progress bar, stopped by Ctrl-C at the next method; a second Ctrl-C ends the program.
 fn watched(
-    model: &Model,
+    models: Models<'_>,
     series: &[crate::data::series::Series],
     settings: &Settings,
 ) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
@@ -159,7 +186,7 @@ fn watched(
     let bar = ProgressBar::new(settings.windows as u64 * 1_000).with_style(
         ProgressStyle::with_template("{bar:40} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    let result = backtest::run(model, series, settings, &mut |Progress { window, series, of }| {
+    let result = backtest::run(models, series, settings, &mut |Progress { window, series, of }| {
         bar.set_position((window * 1_000 + 1_000 * series / of.max(1)) as u64);
         bar.set_message(format!("window {} of {}, series {series} of {of}", window + 1, settings.windows));
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -175,12 +202,14 @@ fn read_model(path: &Path) -> Result<Model, Box<dyn std::error::Error + Send + S
     Ok(Model::from_snapshot(&snapshot).map_err(|e| named(&e))?)
 }
 
-enum Kind {
+/// What a file holds.
+pub(super) enum Kind {
     Html,
     Json,
 }
 
-fn kind_of(path: &Path) -> Result<Kind, String> {
+/// What a file shall hold, by the end of its name.
+pub(super) fn kind_of(path: &Path) -> Result<Kind, String> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("html" | "htm") => Ok(Kind::Html),
         Some("json") => Ok(Kind::Json),

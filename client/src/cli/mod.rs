@@ -19,6 +19,7 @@ mod import;
 mod join;
 mod ledger;
 mod privacy;
+mod receipt;
 mod text;
 mod train;
 
@@ -54,7 +55,8 @@ Examples:
   forecastle train
   forecastle backtest --out backtest.html
   forecastle forecast --out forecasts.csv
-  forecastle privacy show";
+  forecastle privacy show
+  forecastle receipt --out receipt.html";
 
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -106,6 +108,7 @@ enum Verb {
     Train(train::Arguments),
     Forecast(forecast::Arguments),
     Backtest(backtest::Arguments),
+    Receipt(receipt::Arguments),
     /// See what privacy has been spent, or what a plan would cost.
     Privacy {
         #[command(subcommand)]
@@ -147,6 +150,7 @@ fn run(arguments: Arguments) -> Outcome {
         Verb::Train(train) => train::run(home()?, train, format),
         Verb::Forecast(forecast) => forecast::run(&home()?, &forecast, format),
         Verb::Backtest(backtest) => backtest::run(home()?, &backtest, format),
+        Verb::Receipt(receipt) => receipt::run(home()?, &receipt, format),
         Verb::Privacy { verb } => privacy::run(&home()?, verb, format),
         Verb::AuditCanaries(audit) => audit_canaries::run(&home()?, &audit, format),
         Verb::Ledger { verb } => ledger::run(&home()?, verb, format),

@@ -123,6 +123,14 @@ pub(super) fn base_model(home: &Home) -> Result<(u64, Model), Box<dyn std::error
     }
 }
 
+/// The model from before the first round: the earliest that this merchant has of the federation's, or the warm start.
+pub(super) fn founding_model(home: &Home) -> Result<(u64, Model), Box<dyn std::error::Error + Send + Sync>> {
+    match home.earliest_model()? {
+        Some((version, snapshot)) => Ok((version, Model::from_snapshot(&snapshot)?)),
+        None => base_model(home),
+    }
+}
+
 fn local(home: &Home, format: Format) -> Outcome {
     let store = DataStore::open(&home.data())?;
     let (version, model) = base_model(home)?;

@@ -261,6 +261,21 @@ impl Home {
         Ok(Some((version, self.model(version)?)))
     }
 
+    /// The earliest model that is still stored, and its version; `None` before the first download.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read, or the file is damaged.
+    pub fn earliest_model(&self) -> Result<Option<(u64, ModelSnapshot)>, HomeError> {
+        let folder = self.path.join("models");
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let entries = std::fs::read_dir(&folder).map_err(DiskError::of("read", &folder))?;
+        let version = |name: std::ffi::OsString| name.to_str()?.strip_suffix(".safetensors")?.parse::<u64>().ok();
+        let versions = entries.filter_map(|entry| version(entry.ok()?.file_name()));
+        versions.min().map(|version| Ok((version, self.model(version)?))).transpose()
+    }
+
     /// One stored model.
     ///
     /// # Errors

@@ -191,6 +191,16 @@ impl Tally {
         self.actual
     }
 
+    /// Σ of mean quantile losses so far.
+    pub fn quantile_loss(&self) -> f64 {
+        self.quantile_loss
+    }
+
+    /// Σ|y − median| so far.
+    pub fn absolute_error(&self) -> f64 {
+        self.absolute_error
+    }
+
     /// The scores so far; `None` before a cell with a value other than 0.
     pub fn scores(&self) -> Option<Scores> {
         let scaled_cells = self.scaled_cells as f64;

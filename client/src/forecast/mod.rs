@@ -1,13 +1,16 @@
-//! From a model to numbers that a merchant can use: forecasts, baselines beside them, calibration and scores.
+//! From a model to numbers that a merchant can use: forecasts, baselines beside them, calibration, totals and scores.
 //!
 //! Invariant: a forecast is a function of one window and one model; calibration and scores stay at the merchant.
 
 pub mod baseline;
 pub mod conformal;
 pub mod forecaster;
+pub mod hierarchy;
 pub mod metrics;
+pub mod newcomer;
 pub mod personal;
 pub mod served;
+pub mod stacking;
 
 pub use conformal::Calibration;
 pub use forecaster::{Forecast, Forecaster};

@@ -1,8 +1,8 @@
 //! The ways a merchant's series can be forecast, by name, and which of them it is served with.
 //!
-//! A merchant is served with one way, or with a mix: the mean of several ways' quantiles, level by level (the average of
-//! quantile functions, which keeps them ascending; Lichtendahl, Grushka-Cockayne and Winkler 2013). What is served is the
-//! merchant's own choice, kept in its state folder; it never leaves.
+//! A merchant is served with one way, or with a mix: the weighted mean of several ways' quantiles, level by level (the
+//! average of quantile functions, which keeps them ascending; Lichtendahl, Grushka-Cockayne and Winkler 2013). What is
+//! served is the merchant's own choice, kept in its state folder; it never leaves.
 
 use std::{
     fmt,
@@ -42,21 +42,28 @@ pub enum Way {
     Model,
     /// The published model, fine-tuned and calibrated on this merchant's own series.
     Personal,
+    /// The model from before the first round, fine-tuned and calibrated in the same way: what there was without
+    /// the federation.
+    NoFederation,
     /// A baseline.
     Baseline(Method),
 }
 
-/// A word that names no way.
+/// A word that names no way, or a weight that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no way to forecast called `{word}`; there are {names}", names = Way::all().map(Way::name).collect::<Vec<_>>().join(", "))]
-pub struct WayError {
-    word: String,
+pub enum WayError {
+    /// No way is called that.
+    #[error("there is no way to forecast called `{0}`; there are {names}", names = Way::all().map(Way::name).collect::<Vec<_>>().join(", "))]
+    Unknown(String),
+    /// Not a positive number.
+    #[error("`{0}` is no weight; write a mix like 0.6*theta+0.4*model, with weights above 0")]
+    Weight(String),
 }
 
 impl Way {
-    /// Every way: the model as published, made the merchant's own, then the baselines.
+    /// Every way: the model as published, made the merchant's own, the same without federation, then the baselines.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::Model, Self::Personal].into_iter().chain(Method::ALL.into_iter().map(Self::Baseline))
+        [Self::Model, Self::Personal, Self::NoFederation].into_iter().chain(Method::ALL.into_iter().map(Self::Baseline))
     }
 
     /// Whether a model forecasts, rather than a baseline.
@@ -69,6 +76,7 @@ impl Way {
         match self {
             Self::Model => "model",
             Self::Personal => "model-personal",
+            Self::NoFederation => "no-federation",
             Self::Baseline(method) => method.name(),
         }
     }
@@ -78,30 +86,69 @@ impl FromStr for Way {
     type Err = WayError;
 
     fn from_str(word: &str) -> Result<Self, WayError> {
-        Self::all().find(|way| way.name() == word).ok_or_else(|| WayError { word: word.to_owned() })
+        Self::all().find(|way| way.name() == word).ok_or_else(|| WayError::Unknown(word.to_owned()))
     }
 }
 
-/// One way, or several whose quantiles are averaged. Written `theta` or `theta+model`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One way, or several whose quantiles are averaged. Written `theta`, `theta+model` or `0.7*theta+0.3*model`.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Served {
     members: Vec<Way>,
+    /// Above 0, with sum 1.
+    weights: Vec<f64>,
 }
+
+/// Digits after the point of a weight, in files and in use: what is written is what is served.
+const WEIGHT_STEPS: f64 = 1_000.0;
 
 impl Served {
     /// Of one way.
     pub fn one(way: Way) -> Self {
-        Self { members: vec![way] }
+        Self { members: vec![way], weights: vec![1.0] }
     }
 
-    /// Of several; `None` of none.
+    /// Of several, alike; `None` of none.
     pub fn mix(members: Vec<Way>) -> Option<Self> {
-        (!members.is_empty()).then_some(Self { members })
+        let share = 1.0 / members.len() as f64;
+        (!members.is_empty()).then(|| Self { weights: vec![share; members.len()], members })
+    }
+
+    /// Of several with weights ≥ 0, which are scaled to sum 1 and rounded to thousandths; ways whose weight rounds to 0 are
+    /// left out. `None` where nothing is left.
+    pub fn weighted(ways: impl IntoIterator<Item = (Way, f64)>) -> Option<Self> {
+        let ways: Vec<(Way, f64)> =
+            ways.into_iter().filter(|(_, weight)| *weight > 0.0 && weight.is_finite()).collect();
+        let total: f64 = ways.iter().map(|(_, weight)| weight).sum();
+        let mut rounded: Vec<(Way, f64)> = ways
+            .into_iter()
+            .map(|(way, weight)| (way, (WEIGHT_STEPS * weight / total).round()))
+            .filter(|(_, steps)| *steps > 0.0)
+            .collect();
+        let sum: f64 = rounded.iter().map(|(_, steps)| steps).sum();
+        let largest = rounded.iter_mut().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        largest.1 += WEIGHT_STEPS - sum;
+        let (members, steps): (Vec<Way>, Vec<f64>) = rounded.into_iter().unzip();
+        Some(Self { members, weights: steps.into_iter().map(|steps| steps / WEIGHT_STEPS).collect() })
     }
 
     /// The ways, at least one.
     pub fn members(&self) -> &[Way] {
         &self.members
+    }
+
+    /// Their weights, which add up to 1.
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// The mean of forecasts of [`Self::members`], `[horizon][9]` each, in their order.
+    pub fn averaged(&self, forecasts: &[&[[f32; LEVELS_LEN]]]) -> Vec<[f32; LEVELS_LEN]> {
+        let steps = forecasts.iter().map(|forecast| forecast.len()).min().unwrap_or(0);
+        let at = |step: usize, level: usize| {
+            let parts = forecasts.iter().zip(&self.weights);
+            parts.map(|(forecast, weight)| weight * f64::from(forecast[step][level])).sum::<f64>() as f32
+        };
+        (0..steps).map(|step| std::array::from_fn(|level| at(step, level))).collect()
     }
 
     /// What was chosen for the state folder; `None` where nothing was.
@@ -150,7 +197,12 @@ pub enum ServedError {
 
 impl fmt::Display for Served {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.members.iter().map(|way| way.name()).collect::<Vec<_>>().join("+"))
+        let alike = self.weights.iter().all(|weight| *weight == self.weights[0]);
+        for (number, (way, weight)) in self.members.iter().zip(&self.weights).enumerate() {
+            let plus = if number == 0 { "" } else { "+" };
+            if alike { write!(f, "{plus}{}", way.name())? } else { write!(f, "{plus}{weight}*{}", way.name())? }
+        }
+        Ok(())
     }
 }
 
@@ -158,7 +210,24 @@ impl FromStr for Served {
     type Err = WayError;
 
     fn from_str(text: &str) -> Result<Self, WayError> {
-        Ok(Self { members: text.split('+').map(str::parse).collect::<Result<_, _>>()? })
+        let part = |part: &str| match part.split_once('*') {
+            None => Ok((part.trim().parse()?, None)),
+            Some((weight, way)) => {
+                let wrong = || WayError::Weight(weight.trim().to_owned());
+                let weight: f64 = weight.trim().parse().map_err(|_| wrong())?;
+                if !(weight > 0.0 && weight.is_finite()) {
+                    return Err(wrong());
+                }
+                Ok((way.trim().parse()?, Some(weight)))
+            }
+        };
+        let parts: Vec<(Way, Option<f64>)> = text.split('+').map(part).collect::<Result<_, _>>()?;
+        let served = if parts.iter().all(|(_, weight)| weight.is_none()) {
+            Self::mix(parts.into_iter().map(|(way, _)| way).collect())
+        } else {
+            Self::weighted(parts.into_iter().map(|(way, weight)| (way, weight.unwrap_or(1.0))))
+        };
+        served.ok_or_else(|| WayError::Weight(text.to_owned()))
     }
 }
 
@@ -174,6 +243,9 @@ pub struct Forecasters<'a> {
     pub model: &'a Forecaster,
     /// The same made the merchant's own; the published one stands in where it is missing.
     pub personal: Option<&'a Personal>,
+    /// The model from before the first round made the merchant's own; where it is missing there was no round, and
+    /// `personal` is the same.
+    pub unfederated: Option<&'a Personal>,
 }
 
 impl Forecasters<'_> {
@@ -194,11 +266,16 @@ impl Forecasters<'_> {
                 let history = History::new(series, *cut);
                 method.forecast(&history, &history.future(horizon))
             })),
-            Way::Personal if self.personal.is_some() => {
-                let known: Vec<Series> = items.iter().map(|(series, cut)| series.up_to(*cut)).collect();
-                Ok(of_model(self.personal.map_or(Ok(Vec::new()), |personal| personal.predict(&known, horizon))?))
-            }
-            Way::Model | Way::Personal => {
+            Way::Model | Way::Personal | Way::NoFederation => {
+                let own = match way {
+                    Way::Personal => self.personal,
+                    Way::NoFederation => self.unfederated.or(self.personal),
+                    _ => None,
+                };
+                if let Some(own) = own {
+                    let known: Vec<Series> = items.iter().map(|(series, cut)| series.up_to(*cut)).collect();
+                    return Ok(of_model(own.predict(&known, horizon)?));
+                }
                 let shape = self.model.shape();
                 let window = |(series, cut): &(&Series, usize)| {
                     Window::at(series, Arc::new(StaticInputs::of(series)), *cut, shape)
@@ -221,26 +298,15 @@ impl Forecasters<'_> {
         let members =
             served.members().iter().map(|way| self.answers(*way, items, horizon)).collect::<Result<Vec<_>, _>>()?;
         Ok((0..items.len())
-            .map(|item| mean(&members.iter().map(|answers| &answers[item].quantiles[..]).collect::<Vec<_>>()))
+            .map(|item| {
+                served.averaged(&members.iter().map(|answers| &answers[item].quantiles[..]).collect::<Vec<_>>())
+            })
             .collect())
     }
 }
 
-/// Mean of several forecasts, `[horizon][9]` each, level by level.
-pub fn mean(forecasts: &[&[[f32; LEVELS_LEN]]]) -> Vec<[f32; LEVELS_LEN]> {
-    let steps = forecasts.iter().map(|forecast| forecast.len()).min().unwrap_or(0);
-    let share = 1.0 / forecasts.len().max(1) as f64;
-    (0..steps)
-        .map(|step| {
-            std::array::from_fn(|level| {
-                forecasts.iter().map(|forecast| share * f64::from(forecast[step][level])).sum::<f64>() as f32
-            })
-        })
-        .collect()
-}
-
 /// Maps items on every core, in order.
-fn in_parallel<T: Sync, R: Send>(items: &[T], map: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], map: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(items.len().max(1));
     let next = AtomicUsize::new(0);
     let work = || {
@@ -288,8 +354,35 @@ mod tests {
     #[test]
     fn a_mix_is_the_mean_of_its_members_and_stays_ascending() {
         let [a, b] = [[1., 2., 3., 4., 5., 6., 7., 8., 9.], [0., 0., 0., 0., 10., 10., 10., 10., 10.]];
-        assert_eq!(mean(&[&[a], &[b]]), [[0.5, 1.0, 1.5, 2.0, 7.5, 8.0, 8.5, 9.0, 9.5]]);
-        assert!(mean(&[]).is_empty());
+        let alike: Served = "theta+naive".parse().unwrap();
+        assert_eq!(alike.averaged(&[&[a], &[b]]), [[0.5, 1.0, 1.5, 2.0, 7.5, 8.0, 8.5, 9.0, 9.5]]);
+        let weighted: Served = "0.9*theta+0.1*naive".parse().unwrap();
+        assert_eq!(weighted.averaged(&[&[a], &[b]])[0][4], 5.5);
+        assert!(alike.averaged(&[]).is_empty());
+    }
+
+    #[test]
+    fn weights_are_told_as_they_are_used() {
+        let third = 1.0 / 3.0;
+        let ways = [
+            (Way::Model, third),
+            (Way::Personal, third),
+            (Way::NoFederation, third),
+            (Way::all().last().unwrap(), 1e-5),
+        ];
+        let mix = Served::weighted(ways).unwrap();
+        assert_eq!(mix.members(), [Way::Model, Way::Personal, Way::NoFederation]);
+        assert_eq!(mix.weights().iter().sum::<f64>(), 1.0);
+        let text = mix.to_string();
+        assert_eq!(text.parse::<Served>().unwrap(), mix);
+        assert!(text.contains("0.333*") && text.contains("0.334*"), "{text}");
+        assert_eq!("2*theta + naive".parse::<Served>().unwrap().to_string(), "0.667*theta+0.333*naive");
+        assert_eq!("0.4*theta".parse::<Served>().unwrap(), Served::one(Way::Baseline(Method::Theta)));
+        for wrong in ["-1*theta", "0*theta", "x*theta", "inf*theta", "NaN*naive+theta"] {
+            assert!(matches!(wrong.parse::<Served>(), Err(WayError::Weight(_))), "{wrong}");
+        }
+        assert_eq!("1*oracle".parse::<Served>(), Err(WayError::Unknown("oracle".into())));
+        assert_eq!(Served::weighted([(Way::Model, 0.0), (Way::Personal, f64::NAN)]), None);
     }
 
     #[test]

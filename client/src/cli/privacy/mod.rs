@@ -48,14 +48,14 @@ const FALSE_ALARMS: f64 = 0.05;
 /// What one observer can do.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Observer {
-    who: &'static str,
+pub(super) struct Observer {
+    pub(super) who: &'static str,
     /// `None` where so little noise is left that nothing can be bounded.
-    exposure: Option<Exposure>,
+    pub(super) exposure: Option<Exposure>,
 }
 
 /// What each of the three observers can do after `rounds` rounds with a model of `dimension` parameters.
-fn observers(plan: &PrivacyPlan, dimension: u32, rounds: u32) -> Result<[Observer; 3], PlanError> {
+pub(super) fn observers(plan: &PrivacyPlan, dimension: u32, rounds: u32) -> Result<[Observer; 3], PlanError> {
     let noise = plan.noise_rows(plan.effective_noise_multiplier(dimension)?);
     let observer = |who, sigma: f64| -> Result<Observer, PlanError> {
         let event = plan.schedule(sigma, rounds)?;

@@ -37,6 +37,7 @@ use super::metrics::LEVELS_LEN;
 
 pub use history::{Future, History};
 pub use naive::{naive, seasonal_naive, window_quantiles};
+pub(super) use quantile::weighted as weighted_quantiles;
 
 /// A way to forecast one series from its own past.
 pub trait Baseline: Sync {

@@ -35,7 +35,7 @@ pub(super) fn empirical(mut sample: Vec<f64>) -> [f64; LEVELS_LEN] {
 }
 
 /// Quantiles of values with weights ≥ 0: the smallest value at which the weight so far reaches the level. All 0 without any.
-pub(super) fn weighted(mut sample: Vec<(f64, f64)>) -> [f64; LEVELS_LEN] {
+pub(in crate::forecast) fn weighted(mut sample: Vec<(f64, f64)>) -> [f64; LEVELS_LEN] {
     sample.sort_by(|a, b| a.0.total_cmp(&b.0));
     let total: f64 = sample.iter().map(|(_, weight)| weight).sum();
     LEVELS.map(|level| {
