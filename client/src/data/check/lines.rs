@@ -225,11 +225,13 @@ pub(super) fn decisions(report: &CleaningReport, rules: &CleaningRules) -> Vec<F
         Finding::new(Subject::Returns, "order lines marked as returned", report.returned, of, "left out")
             .undo(other_way.clone()),
         Finding::new(Subject::Returns, "order lines with a negative quantity", report.negative, of, came_back)
-            .detail(format!(
-                "{} units were taken from earlier lines, {} had none to be taken from",
-                report.netted_units, report.unmatched_units
-            ))
-            .look(report.unmatched_units > report.netted_units)
+            .detail(if is_net {
+                let (taken, left) = (report.netted_units, report.unmatched_units);
+                format!("{taken} units were taken from earlier lines, {left} had none to be taken from")
+            } else {
+                format!("{} units", report.unmatched_units)
+            })
+            .look(is_net && report.unmatched_units > report.netted_units)
             .undo(other_way),
         Finding::new(Subject::Returns, "order lines at a price of 0", report.zero_price, of, "left out as samples")
             .undo(format!("keep-zero-prices = {zero_prices} under [cleaning] in series.toml")),

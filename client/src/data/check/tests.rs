@@ -81,7 +81,9 @@ fn a_setting_undoes_a_decision() {
     assert!(!counted(&choice).contains("1 of 56 (1.8 %) order lines at a price of 0"));
     let check = checked(&store, &set);
     assert_eq!(found(&check, "winsorised").count, 1);
-    assert!(found(&check, "negative quantity").undo.as_deref().unwrap().contains("returns = \"net\""));
+    let negative = found(&check, "negative quantity");
+    assert!(negative.undo.as_deref().unwrap().contains("returns = \"net\"") && !negative.look);
+    assert_eq!(negative.detail, "1 units");
 }
 
 #[test]

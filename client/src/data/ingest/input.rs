@@ -122,6 +122,7 @@ impl Input {
         }
     }
 
+    #[cfg(feature = "parquet")]
     pub(super) fn source(&self) -> &Source {
         &self.source
     }
@@ -145,6 +146,7 @@ impl Input {
     }
 
     /// The SHA-256 of all the bytes as they lie there, and how many they are.
+    #[cfg(feature = "parquet")]
     pub(super) fn digest(&self) -> Result<(u64, [u8; 32]), IngestError> {
         let (mut raw, mut length) = (self.raw(Part::All)?, 0);
         let mut context = ring::digest::Context::new(&ring::digest::SHA256);

@@ -299,6 +299,7 @@ impl Table {
     }
 
     /// Mark of a whole file that cannot be added to, and of which only all or nothing is known.
+    #[cfg_attr(not(feature = "parquet"), allow(unused_variables, reason = "only Parquet files have such a mark"))]
     pub(super) fn whole_mark(&self, rows: u64) -> Result<Option<Mark>, IngestError> {
         match &self.form {
             Form::Delimited(_) | Form::JsonLines => Ok(None),
