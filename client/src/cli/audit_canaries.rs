@@ -8,7 +8,7 @@ use forecastle_proto::model::ModelSnapshot;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Format, Outcome, print_json, train::base_model};
+use super::{Format, Outcome, base::base_model, print_json};
 use crate::{
     canaries::{CanaryAudit, Request},
     data::{

@@ -14,8 +14,9 @@ use forecastle_proto::model::ModelSnapshot;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    DeviceArguments, Format, Outcome, command, print_json, runtime, text,
-    train::{base_model, founding_model},
+    DeviceArguments, Format, Outcome,
+    base::{base_model, founding_model},
+    command, print_json, runtime, text,
 };
 use crate::{
     backtest::{self, Models, Progress, Report, Settings},

@@ -7,8 +7,9 @@ use jiff::civil::Date;
 use serde_json::json;
 
 use super::{
-    DeviceArguments, Format, Outcome, print_json, text,
-    train::{base_model, founding_model},
+    DeviceArguments, Format, Outcome,
+    base::{base_model, founding_model},
+    print_json, text,
 };
 use crate::{
     data::{order::plus_days, prepare, series::Series, store::DataStore},

@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod audit_canaries;
 mod backtest;
+mod base;
 mod check;
 mod data;
 mod doctor;

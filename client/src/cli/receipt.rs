@@ -9,10 +9,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{
     DeviceArguments, Format, Outcome,
     backtest::{Kind, kind_of},
+    base::founding_model,
     command, print_json,
     privacy::observers,
     text,
-    train::founding_model,
 };
 use crate::{
     backtest::{Models, Progress},

@@ -5,7 +5,7 @@ use std::{error::Error, fs, path::PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{DeviceArguments, Format, Outcome, print_json, train::base_model};
+use super::{DeviceArguments, Format, Outcome, base::base_model, print_json};
 use crate::{
     data::{prepare, series::Series, store::DataStore},
     federation::home::Home,

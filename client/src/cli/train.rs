@@ -6,13 +6,12 @@ use clap::Args;
 use forecastle_crypto::dp::noise::NoiseSampler;
 use serde_json::json;
 
-use super::{DeviceArguments, Format, Outcome, print_json, runtime, text};
+use super::{DeviceArguments, Format, Outcome, base::base_model, print_json, runtime, text};
 use crate::{
     data::{prepare, store::DataStore},
     device,
     federation::home::Home,
     forecast::personal::Personal,
-    model::{Model, assets},
     round::{
         driver::{Participant, TrainOptions},
         event::RoundEvent,
@@ -112,22 +111,6 @@ fn describe(event: &RoundEvent) {
         RoundEvent::Missed { round, reason } => say!("round {round}: missed ({reason})"),
         RoundEvent::Reconnecting { reason } => say!("{reason}; trying again"),
         RoundEvent::Finished { model_version } => say!("the run is over; model {model_version} is here"),
-    }
-}
-
-/// The model to start from: the federation's latest, or the warm start before the first download.
-pub(super) fn base_model(home: &Home) -> Result<(u64, Model), Box<dyn std::error::Error + Send + Sync>> {
-    match home.current_model()? {
-        Some((version, snapshot)) => Ok((version, Model::from_snapshot(&snapshot)?)),
-        None => Ok((0, Model::from_snapshot(&assets::warm_start("nano-daily")?)?)),
-    }
-}
-
-/// The model from before the first round: the earliest that this merchant has of the federation's, or the warm start.
-pub(super) fn founding_model(home: &Home) -> Result<(u64, Model), Box<dyn std::error::Error + Send + Sync>> {
-    match home.earliest_model()? {
-        Some((version, snapshot)) => Ok((version, Model::from_snapshot(&snapshot)?)),
-        None => base_model(home),
     }
 }
 

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::measure::Worth;
+use super::worth::Worth;
 
 /// Series below which no interval is given.
 const SERIES_MIN: usize = 10;

@@ -4,18 +4,14 @@ use std::ops::ControlFlow;
 
 use jiff::civil::Date;
 
-use super::report::{Group, Price, Receipt, WindowLine};
+use super::{
+    report::{Group, Price, Receipt, WindowLine},
+    worth::{Judged, Worth, worth},
+};
 use crate::{
     backtest::{self, BacktestError, Models, Progress, Roll},
     data::{order::plus_days, series::Series},
-    forecast::{
-        Forecaster, Way,
-        baseline::Method,
-        hierarchy::QuantileFunction,
-        metrics::{ScoredForecast, Tally},
-        personal::Personal,
-        served::Forecasters,
-    },
+    forecast::{Forecaster, Way, baseline::Method, metrics::ScoredForecast, personal::Personal, served::Forecasters},
     train::LocalTraining,
 };
 
@@ -65,36 +61,6 @@ pub enum ReceiptError {
     /// As in a backtest.
     #[error(transparent)]
     Backtest(#[from] BacktestError),
-}
-
-/// What one row's forecasts of one series were worth, over the windows of a group.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Worth {
-    /// Σ of mean quantile losses.
-    pub(super) quantile_loss: f64,
-    /// Σ of absolute errors of the median.
-    pub(super) absolute_error: f64,
-    /// Cost of stock, in units left over for one step.
-    pub(super) stock_cost: f64,
-    /// Σ|y|.
-    pub(super) volume: f64,
-}
-
-impl Worth {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.quantile_loss += other.quantile_loss;
-        self.absolute_error += other.absolute_error;
-        self.stock_cost += other.stock_cost;
-        self.volume += other.volume;
-    }
-}
-
-/// One window: worth by judged series and row.
-pub(super) struct Judged {
-    pub(super) known_to: Date,
-    pub(super) last_day: Date,
-    pub(super) clean: bool,
-    pub(super) series: Vec<(usize, Vec<Worth>)>,
 }
 
 /// Measures, and writes the receipt.
@@ -169,22 +135,6 @@ pub fn measure(
         windows.push(Judged { known_to, last_day, clean: known_to >= settings.trained_to, series: found });
     }
     Ok(receipt(settings, account, &ways, &windows, series.first().map_or(1, |one| one.frequency.days())))
-}
-
-fn worth(scored: &ScoredForecast<'_>, position: usize, level: f64) -> Result<Worth, BacktestError> {
-    let mut tally = Tally::default();
-    tally.add(1, position, scored)?;
-    let cells = scored.actual.iter().zip(scored.quantiles).filter(|(y, _)| y.is_finite());
-    let cost = cells.map(|(y, quantiles)| {
-        let missing = f64::from(*y) - QuantileFunction::new(quantiles).value(level);
-        if missing > 0.0 { missing * level / (1.0 - level) } else { -missing }
-    });
-    Ok(Worth {
-        quantile_loss: tally.quantile_loss(),
-        absolute_error: tally.absolute_error(),
-        stock_cost: cost.sum(),
-        volume: tally.volume(),
-    })
 }
 
 fn receipt(settings: &Settings, account: Account, ways: &[Way], windows: &[Judged], step_days: i64) -> Receipt {

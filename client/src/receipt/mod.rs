@@ -15,6 +15,7 @@ mod compare;
 mod measure;
 mod page;
 mod report;
+mod worth;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     compare::{Change, Comparison, Finding},
-    measure::{Judged, Worth},
+    worth::{Judged, Worth},
 };
 use crate::forecast::Way;
 

@@ -4,7 +4,7 @@ use jiff::civil::date;
 
 use super::{
     compare::{Comparison, Finding},
-    measure::Worth,
+    worth::Worth,
     *,
 };
 use crate::{

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{Observer, observers, print_observers, training_in_words};
 use crate::{
-    cli::{Format, Outcome, print_json, runtime, train::base_model},
+    cli::{Format, Outcome, base::base_model, print_json, runtime},
     data::{bound::BoundReport, prepare, store::DataStore},
     federation::{
         budget::BudgetFolder,

@@ -8,10 +8,10 @@ use jiff::civil::{Date, DateTime};
 use super::{
     ImportReport, IngestError, RowError, TableKind, TableMapping, currency,
     fields::fields,
+    reading::{ReadTo, Reading},
     row::Row,
-    table::{Reading, Table},
+    table::Table,
     value::{date_time, flag, number},
-    window::Mark,
 };
 
 /// Highest price or amount of money.
@@ -41,23 +41,6 @@ pub(super) enum Parsed<T> {
     Row(T),
     /// An event of a kind that is no row of it.
     OtherEvent,
-}
-
-/// How far the rows of a file were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReadTo {
-    /// Where a later import of the same file, with lines added, can go on.
-    pub mark: Option<Mark>,
-    /// Last value of the column that only grows, in a query's answer.
-    pub cursor: Option<String>,
-}
-
-impl ReadTo {
-    /// An answer without rows leaves the cursor where it was.
-    pub fn or_cursor_of(mut self, before: &Self) -> Self {
-        self.cursor = self.cursor.or_else(|| before.cursor.clone());
-        self
-    }
 }
 
 impl<'a> Columns<'a> {

@@ -3,10 +3,10 @@
 use super::{
     IngestError, TableKind,
     input::{Input, Text},
+    reading::{COLUMNS_MAX, Reading},
     record::{Found, Place, Splitter},
     report::RowError,
     row::Row,
-    table::{COLUMNS_MAX, Reading},
     value::{ISO, date, number},
     window::{Mark, ROW_BYTES_MAX, Window},
 };

@@ -6,10 +6,10 @@ use super::{
     IngestError, TableKind,
     input::Text,
     objects::{Discovery, ObjectRows},
+    reading::{Reading, SAMPLE},
     record::Place,
     report::RowError,
     row::Row,
-    table::{Reading, SAMPLE},
     window::{Mark, ROW_BYTES_MAX, Window},
 };
 

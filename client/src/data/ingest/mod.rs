@@ -21,6 +21,7 @@ mod orders;
 mod parquet_file;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod reading;
 mod record;
 mod reference;
 mod report;
@@ -36,13 +37,13 @@ mod tests;
 
 use std::{fmt, io};
 
-pub use columns::ReadTo;
 pub use guess::{detect, guess};
 pub use input::{Answer, Input, Part, is_postgres_address};
 pub use mapping::{DiscountUnit, Mapping, MappingError, TableMapping};
 pub use orders::read_orders;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresQuery;
+pub use reading::ReadTo;
 pub use reference::{HolidayRow, ProductDayRow, read_calendar, read_holidays, read_products, read_sales};
 pub use report::{ImportReport, MappingOrigin, REJECTED_LISTED, RejectedRow, RowError};
 use serde::{Deserialize, Serialize};

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Number, Value};
 
 use super::{
+    reading::{COLUMNS_MAX, SAMPLE_VALUE_MAX},
     report::RowError,
     row::Row,
-    table::{COLUMNS_MAX, SAMPLE_VALUE_MAX},
 };
 
 /// Written behind the name of a list whose elements become rows.

@@ -4,7 +4,8 @@ use std::{cell::RefCell, collections::HashMap};
 
 use super::{
     DiscountUnit, ImportReport, IngestError, RowError, TableKind, TableMapping,
-    columns::{Cells, Columns, Parsed, ReadTo},
+    columns::{Cells, Columns, Parsed},
+    reading::ReadTo,
     table::Table,
 };
 use crate::data::{

@@ -26,8 +26,8 @@ use super::{
     IngestError,
     input::{Input, Source},
     objects::{Discovery, ObjectRows, list_of},
+    reading::{Reading, SAMPLE},
     row::Row,
-    table::{Reading, SAMPLE},
 };
 use crate::data::order::plus_days;
 

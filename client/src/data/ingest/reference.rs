@@ -4,7 +4,8 @@ use jiff::civil::{Date, DateTime};
 
 use super::{
     ImportReport, IngestError, RowError, TableKind, TableMapping,
-    columns::{Cells, Columns, NAME_MAX, Parsed, ReadTo},
+    columns::{Cells, Columns, NAME_MAX, Parsed},
+    reading::ReadTo,
     table::Table,
 };
 use crate::data::order::{Product, ProductDay, SalesRow};

@@ -8,20 +8,14 @@ use std::{cell::OnceCell, collections::BTreeMap, fmt};
 use super::parquet_file::{self, ParquetRows};
 use super::{
     IngestError, TableKind,
-    columns::ReadTo,
     delimited::{Delimited, DelimitedRows},
     input::{Input, Part, ZSTD_MAGIC},
     json_lines::{self, JsonRows},
+    reading::{ReadTo, Reading, SAMPLE, SAMPLE_VALUE_MAX},
     row::Row,
     window::{Mark, Window},
 };
 
-/// Columns of a table.
-pub(super) const COLUMNS_MAX: usize = 1_000;
-/// Rows that a guess looks at.
-pub(super) const SAMPLE: usize = 20_000;
-/// Longest value that a guess looks at, in bytes: no date, number or event is longer.
-pub(super) const SAMPLE_VALUE_MAX: usize = 200;
 /// Bytes looked at when judging what a file is.
 const HEAD_BYTES: usize = 64 * 1024;
 
@@ -82,17 +76,6 @@ pub struct Table {
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table").field("name", &self.name()).field("header", &self.header).finish_non_exhaustive()
-    }
-}
-
-/// Rows being read.
-pub(super) trait Reading {
-    /// Reads the next row into `row`; false when there is none.
-    fn read(&mut self, row: &mut Row) -> Result<bool, IngestError>;
-
-    /// How far the text was read, where it is one to which lines can be added.
-    fn mark(&self) -> Option<Mark> {
-        None
     }
 }
 
