@@ -14,7 +14,7 @@ use forecastle_proto::model::ModelSnapshot;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    DeviceArguments, Format, Outcome,
+    DeviceArguments, Format, Outcome, RollingArguments,
     base::{base_model, founding_model},
     command, print_json, runtime, text,
 };
@@ -44,21 +44,11 @@ use crate::{
   forecastle backtest --new-products
   forecastle backtest --methods model,same-weekday,theta --format json")]
 pub(super) struct Arguments {
-    /// Windows, the last one ending with the data.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    windows: usize,
-    /// Steps to forecast in each (default: as far as the model reaches).
-    #[arg(long, value_name = "STEPS")]
-    horizon: Option<usize>,
-    /// Steps from one window to the next (default: the horizon, so that windows do not overlap).
-    #[arg(long, value_name = "STEPS")]
-    stride: Option<usize>,
+    #[command(flatten)]
+    rolling: RollingArguments,
     /// Methods to compare (default: all).
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     methods: Vec<Way>,
-    /// Only so many series: those that sold most before the first window.
-    #[arg(long, value_name = "N")]
-    series: Option<usize>,
     /// Model file (default: the federation's latest, or the warm start before the first download).
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -99,8 +89,8 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
     let (choice, frequency) = (home.series_choice()?, model.config().frequency);
     let mut prepared = prepare::local_series(&(&store).into(), choice, frequency, period, 0)?;
     if arguments.new_products {
-        let horizon = arguments.horizon.unwrap_or(model.shape().horizon);
-        let most = arguments.series.unwrap_or(NEWCOMERS);
+        let horizon = arguments.rolling.horizon.unwrap_or(model.shape().horizon);
+        let most = arguments.rolling.series.unwrap_or(NEWCOMERS);
         let price = |id: &str| store.catalogue().products.get(id).and_then(|product| product.list_price);
         let report = backtest::newcomers(&model, &prepared.series, &price, horizon, most)?;
         match format {
@@ -115,7 +105,7 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
     // A long run must not keep other commands waiting for the state folder.
     let state = home.path().to_owned();
     drop((store, home));
-    let horizon = arguments.horizon.unwrap_or(model.shape().horizon);
+    let horizon = arguments.rolling.horizon.unwrap_or(model.shape().horizon);
     let mut ways = arguments.methods.clone();
     if ways.is_empty() {
         ways.extend(Way::all().filter(|way| *way != Way::NoFederation || before.is_some()));
@@ -125,11 +115,11 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
     let settings = Settings {
         model: name,
         model_may_know_windows: may_know,
-        windows: arguments.windows,
+        windows: arguments.rolling.windows,
         horizon,
-        stride: arguments.stride.unwrap_or(horizon),
+        stride: arguments.rolling.stride.unwrap_or(horizon),
         ways,
-        series_max: arguments.series,
+        series_max: arguments.rolling.series,
         drawings: 5,
     };
     let models = Models { published: &model, before: before.as_ref() };

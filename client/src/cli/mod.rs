@@ -68,6 +68,23 @@ enum Format {
     Json,
 }
 
+/// Windows of the merchant's own past.
+#[derive(Args)]
+struct RollingArguments {
+    /// Windows, the last one ending with the data.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    windows: usize,
+    /// Steps to forecast in each (default: as far as the model reaches).
+    #[arg(long, value_name = "STEPS")]
+    horizon: Option<usize>,
+    /// Steps from one window to the next (default: the horizon, so that windows do not overlap).
+    #[arg(long, value_name = "STEPS")]
+    stride: Option<usize>,
+    /// Only so many series: those that sold most before the first window.
+    #[arg(long, value_name = "N")]
+    series: Option<usize>,
+}
+
 /// Which device computes, on verbs that train or forecast.
 #[derive(Args)]
 struct DeviceArguments {

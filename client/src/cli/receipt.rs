@@ -7,7 +7,7 @@ use forecastle_crypto::dp::odds;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    DeviceArguments, Format, Outcome,
+    DeviceArguments, Format, Outcome, RollingArguments,
     backtest::{Kind, kind_of},
     base::founding_model,
     command, print_json,
@@ -39,21 +39,11 @@ use crate::{
   forecastle receipt --windows 2 --service-level 0.9
   forecastle receipt --baselines same-weekday,theta --format json")]
 pub(super) struct Arguments {
-    /// Windows, the last one ending with the data.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    windows: usize,
-    /// Steps to forecast in each (default: as far as the model reaches).
-    #[arg(long, value_name = "STEPS")]
-    horizon: Option<usize>,
-    /// Steps from one window to the next (default: the horizon, so that windows do not overlap).
-    #[arg(long, value_name = "STEPS")]
-    stride: Option<usize>,
+    #[command(flatten)]
+    rolling: RollingArguments,
     /// Baselines to compete with (default: all).
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     baselines: Vec<Method>,
-    /// Only so many series: those that sold most before the first window.
-    #[arg(long, value_name = "N")]
-    series: Option<usize>,
     /// Share of steps in which stock shall suffice, 0.5 or more and below 1. It is the ratio of costs as well: at 0.8 a unit short costs
     /// as much as 4 left over.
     #[arg(long, value_name = "SHARE", default_value_t = 0.8)]
@@ -94,7 +84,7 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
     let mut prepared = prepare::local_series(&(&store).into(), choice, frequency, period, 0)?;
     text::attach(&home, &published, &mut prepared.series)?;
     drop((store, home));
-    let horizon = arguments.horizon.unwrap_or(published.shape().horizon);
+    let horizon = arguments.rolling.horizon.unwrap_or(published.shape().horizon);
     let mut baselines = arguments.baselines.clone();
     if baselines.is_empty() {
         baselines.extend(Method::ALL);
@@ -102,11 +92,11 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
     let mut seen = std::collections::BTreeSet::new();
     baselines.retain(|method| seen.insert(*method));
     let settings = Settings {
-        windows: arguments.windows,
+        windows: arguments.rolling.windows,
         horizon,
-        stride: arguments.stride.unwrap_or(horizon),
+        stride: arguments.rolling.stride.unwrap_or(horizon),
         baselines,
-        series_max: arguments.series,
+        series_max: arguments.rolling.series,
         service_level: arguments.service_level,
         trained_to: period_of(&plan)?.end(),
     };
