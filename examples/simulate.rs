@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo run --release --example simulate -- --task restaurant_cal_1D --plan restaurants-series-8 --out forecasts.csv
-//! cargo run --release --example simulate -- --task restaurant_cal_1D --no-federation --out skip.csv
+//! cargo run --release --example simulate -- --task restaurant_cal_1D --no-federation --out warm.csv
+//! cargo run --release --example simulate -- --task restaurant_cal_1D --no-federation --start untrained --local off --out skip.csv
 //! cargo run --release --example simulate -- --task my_task.toml --propose my_plan.toml --epsilon 4
 //! ```
 //!
@@ -18,11 +19,12 @@ use std::{
 use clap::{Parser, ValueEnum};
 use forecastle_client::{
     forecast::metrics::Scores,
-    model::{Model, assets},
+    model::{Model, ModelConfig, Trained, assets},
 };
 use forecastle_crypto::dp::{plan::PrivacyPlan, unit::PrivacyUnit};
+use forecastle_proto::model::ModelSnapshot;
 use forecastle_examples::{
-    dataset::{ForecastFile, Panel, Task},
+    dataset::{Ablation, ForecastFile, Panel, Task},
     job::{merchants::preset, plan::size_advice},
     simulation::{
         federation::Privacy,
@@ -56,9 +58,18 @@ struct Arguments {
     /// Each merchant trains by itself
     #[arg(long, conflicts_with = "no_federation")]
     alone: bool,
-    /// Warm start and local steps only, zero rounds
+    /// Start and local steps only, zero rounds
     #[arg(long)]
     no_federation: bool,
+    /// What training starts from: `warm` (the shipped warm start), `untrained`, or a model file
+    #[arg(long, default_value = "warm", value_name = "WHAT")]
+    start: String,
+    /// Which parameters rounds train: skip, heads, adapters or all [default: as the start says]
+    #[arg(long, value_name = "SET")]
+    trained: Option<Trained>,
+    /// Inputs that the model is not shown, one or several
+    #[arg(long, value_enum)]
+    without: Vec<Ablation>,
     /// Seed of sampling, noise and local training
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -126,9 +137,9 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
     }
     let plan = arguments.plan.as_deref().map(presets::resolve).transpose()?;
     let task = Task::resolve(&arguments.task)?;
-    let panel = task.read(&arguments.data)?;
-    let warm_start = preset(task.frequency, task.evaluation.horizon);
-    let start = Model::from_snapshot(&assets::warm_start(warm_start)?)?;
+    let mut panel = task.read(&arguments.data)?;
+    arguments.without.iter().for_each(|ablation| panel.without(*ablation));
+    let (start, origin) = start(arguments, &task)?;
     let dimension = u32::try_from(start.federated_len())?;
     println!("{}: {} series of {} merchants", task.title, panel.series.len(), panel.merchants().len());
     if let Some(path) = &arguments.propose {
@@ -151,7 +162,7 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
         Who::On => Local::On,
         Who::Off => Local::Off,
     };
-    println!("{}", describe(method, refit, warm_start, windows.len()));
+    println!("{}", describe(method, refit, &origin, windows.len()));
     if let Method::Federated { plan, privacy } = method {
         let runs = if refit == Refit::First { 1 } else { u32::try_from(windows.len())? };
         guarantees(plan, privacy, dimension, runs)?;
@@ -190,16 +201,33 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
     Ok(())
 }
 
-fn describe(method: Method<'_>, refit: Refit, warm_start: &str, windows: usize) -> String {
+/// The model that training starts from, and its name.
+fn start(arguments: &Arguments, task: &Task) -> Result<(Model, String), AnyError> {
+    let preset = preset(task.frequency, task.evaluation.horizon);
+    let (model, origin) = match &*arguments.start {
+        "warm" => (Model::from_snapshot(&assets::warm_start(preset)?)?, format!("warm start {preset}")),
+        "untrained" => {
+            (Model::untrained(&ModelConfig::preset(preset)?, arguments.seed)?, format!("untrained {preset}"))
+        }
+        file => {
+            let bytes = std::fs::read(file).map_err(|e| format!("--start: {file}: {e}"))?;
+            let snapshot = ModelSnapshot::from_bytes(&bytes).map_err(|e| format!("--start: {file}: {e}"))?;
+            (Model::from_snapshot(&snapshot)?, format!("model {file}"))
+        }
+    };
+    Ok((arguments.trained.map_or_else(|| model.clone(), |set| model.training(set)), origin))
+}
+
+fn describe(method: Method<'_>, refit: Refit, origin: &str, windows: usize) -> String {
     let when = match refit {
         Refit::First => "trained before the first window and reused",
         Refit::Each => "trained again before each window",
     };
     match method {
-        Method::NoFederation => format!("no federation: warm start {warm_start}, {windows} windows"),
-        Method::Alone => format!("each merchant alone: from warm start {warm_start}, {when}, {windows} windows"),
+        Method::NoFederation => format!("no federation: {origin}, {windows} windows"),
+        Method::Alone => format!("each merchant alone: from {origin}, {when}, {windows} windows"),
         Method::Federated { plan, privacy } => format!(
-            "{} federation \"{}\": from warm start {warm_start}, {} rounds, {when}, {windows} windows",
+            "{} federation \"{}\": from {origin}, {} rounds, {when}, {windows} windows",
             if privacy == Privacy::On { "private" } else { "NOT private" },
             plan.name,
             plan.rounds.count

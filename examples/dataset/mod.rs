@@ -8,6 +8,7 @@
 //! Invariant: series, windows and test values equal those of the published evaluation protocol cell by cell, so
 //! that scores compare. Left out on purpose: downloading, and formats other than CSV.
 
+mod ablation;
 mod check;
 mod condition;
 mod covariates;
@@ -20,6 +21,7 @@ mod rows;
 mod table;
 pub mod task;
 
+pub use ablation::Ablation;
 pub use condition::Condition;
 pub use error::DatasetError;
 pub use forecasts::ForecastFile;

@@ -55,7 +55,7 @@ pub struct Forecasts {
 pub fn steps(model: &Model, place: Place, batch: usize, seconds: f64) -> Result<Steps, AnyError> {
     let units = windows::units(model.config(), batch, 1, 3);
     let plain: Vec<&Window> = units.iter().flatten().collect();
-    let mut federated = Trainer::new(model, Subset::Federated, 0.01, false, 0.0);
+    let mut federated = Trainer::new(model, Subset::Heads, 0.01, false, 0.0);
     on(place, || {
         let mut round = || -> Result<[Duration; 2], AnyError> {
             Ok([

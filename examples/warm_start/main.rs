@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use forecastle_client::data::window::Window;
-use forecastle_client::model::{Model, ModelConfig};
+use forecastle_client::model::{Model, ModelConfig, SkipKind};
 use forecastle_client::train::{Subset, Trainer, local::cosine, weighted_quantile_loss};
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
@@ -27,6 +27,15 @@ struct Options {
     /// Preset of the network.
     #[arg(long, default_value = "nano-daily")]
     preset: String,
+    /// Width of a token, instead of the preset's; for comparisons.
+    #[arg(long)]
+    width: Option<usize>,
+    /// Encoder blocks, instead of the preset's; for comparisons.
+    #[arg(long)]
+    layers: Option<usize>,
+    /// Correct the mean of the context instead of the structural forecast; for comparisons.
+    #[arg(long)]
+    no_skip: bool,
     /// Seed of weights and series.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -45,13 +54,21 @@ struct Options {
 }
 
 /// How much faster elasticities, rates and heads learn than the encoder.
-const FEDERATED_PACE: f32 = 4.0;
+const HEADS_PACE: f32 = 4.0;
 /// Steps over which the learning rate rises from zero.
 const RISE: usize = 50;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
-    let config = ModelConfig::preset(&options.preset)?;
+    let preset = ModelConfig::preset(&options.preset)?;
+    let width = options.width.unwrap_or(preset.d_model);
+    let config = ModelConfig {
+        d_model: width,
+        feedforward: preset.feedforward * width / preset.d_model,
+        layers: options.layers.unwrap_or(preset.layers),
+        skip: if options.no_skip { SkipKind::Mean } else { preset.skip },
+        ..preset
+    };
     let start = Model::untrained(&config, options.seed)?;
     let mut rng = ChaCha12Rng::seed_from_u64(options.seed);
     let held_back: Vec<Window> = (0..1024).map(|_| generator::window(&config, &mut rng)).collect();
@@ -60,7 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     println!("{} parameters, {} trained by rounds", start.values().len(), start.federated_len());
     println!("step 0: WQL {:.4} on generated windows", judge(&start)?);
-    let mut trainer = Trainer::new(&start, Subset::All, 0.01, false, 0.99).federated_pace(FEDERATED_PACE);
+    let mut trainer = Trainer::new(&start, Subset::All, 0.01, false, 0.99).heads_pace(HEADS_PACE);
     let mut mean = 0.0;
     for step in 0..options.steps {
         let windows: Vec<Window> = (0..options.batch).map(|_| generator::window(&config, &mut rng)).collect();

@@ -40,9 +40,89 @@ pub struct ModelConfig {
     /// Whether the channels of the day's place in the year are read. With less than two years of history they are
     /// a clock that never returned, and training learns dates by heart.
     pub year_waves: bool,
+    /// What the encoder corrects.
+    #[serde(default, skip_serializing_if = "SkipKind::is_default")]
+    pub skip: SkipKind,
+    /// Which parameters rounds train.
+    #[serde(default, skip_serializing_if = "Trained::is_default")]
+    pub trained: Trained,
     /// Digest of the sentence encoder whose vectors the text's weights were trained with; hashed n-grams where `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_encoder: Option<Sha256Digest>,
+}
+
+/// What the encoder's output corrects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SkipKind {
+    /// The structural forecast of level, season and drift.
+    #[default]
+    Structural,
+    /// A constant, the mean of the context: the encoder has to find everything itself. For comparisons.
+    Mean,
+}
+
+impl SkipKind {
+    /// Whether it is that of models whose settings name none.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Which parameters rounds train; each set holds those before it.
+///
+/// Under differential privacy the noise norm grows with the square root of their number, so a federation trains as many
+/// as its series can pay for: a few hundred series pay for the heads, several thousand for everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trained {
+    /// The structural forecast, effects of known channels, and the output layer.
+    Skip,
+    /// And the day head, which turns the encoder's codes into corrections.
+    #[default]
+    Heads,
+    /// And gains, biases and gates of the encoder, whose matrices stay (Ben Zaken, Goldberg and Ravfogel 2022).
+    Adapters,
+    /// Everything.
+    All,
+}
+
+impl Trained {
+    /// All sets, smallest first.
+    pub const ALL: [Self; 4] = [Self::Skip, Self::Heads, Self::Adapters, Self::All];
+
+    /// Whether it is the set of models whose settings name none.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the encoder stays as it is, so that its codes can be computed once.
+    pub fn freezes_the_encoder(self) -> bool {
+        self <= Self::Heads
+    }
+}
+
+impl std::fmt::Display for Trained {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Skip => "skip",
+            Self::Heads => "heads",
+            Self::Adapters => "adapters",
+            Self::All => "all",
+        })
+    }
+}
+
+impl std::str::FromStr for Trained {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        let found = Self::ALL.into_iter().find(|set| set.to_string() == name);
+        found.ok_or_else(|| ModelError::Setting {
+            setting: "trained",
+            why: format!("`{name}` is none of skip, heads, adapters, all"),
+        })
+    }
 }
 
 impl ModelConfig {
@@ -64,6 +144,8 @@ impl ModelConfig {
             day_features: 8,
             day_hidden: 10,
             year_waves: false,
+            skip: SkipKind::Structural,
+            trained: Trained::Heads,
             text_encoder: None,
         };
         let small = Self {

@@ -30,8 +30,9 @@ use burn::tensor::{Device, Tensor};
 use forecastle_proto::model::{ModelFileError, ModelManifest, ModelSnapshot, ParameterLayout};
 
 pub use batch::{Batch, BatchError, ForwardError};
-pub use config::{ModelConfig, PRESETS};
+pub use config::{ModelConfig, PRESETS, SkipKind, Trained};
 pub use loss::{pinball_sum, window_losses};
+pub(crate) use parameters::above_the_encoder;
 pub use weights::Weights;
 
 use crate::data::window::WindowShape;
@@ -193,6 +194,14 @@ impl Model {
         self.layout.gather_federated(&self.values)
     }
 
+    /// This model with another set of parameters that rounds train; its forecasts are the same.
+    #[must_use]
+    pub fn training(&self, trained: Trained) -> Self {
+        let config = ModelConfig { trained, ..self.config.clone() };
+        let layout = parameters::layout(&config);
+        Self { config, layout, values: self.values.clone() }
+    }
+
     /// Replaces the values that rounds train.
     ///
     /// # Errors
@@ -247,7 +256,7 @@ pub fn forward(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Tensor
 
 /// The encoder's part of [`forward`]: `[unit, row × horizon, day_features]` codes of the future steps.
 ///
-/// It reads none of the federated parameters, so private training computes it once, without a tape.
+/// With a frozen encoder ([`Trained::freezes_the_encoder`]) it reads none of the federated parameters, and leaves no tape.
 pub fn encode(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Tensor<3> {
     encoder::encode(config, weights, batch)
 }

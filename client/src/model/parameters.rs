@@ -1,15 +1,14 @@
 //! Names, shapes, order and starting values of the parameters.
 //!
-//! Federated are only those that turn codes and known channels into quantiles: a few hundred values. Under
-//! differential privacy the noise norm grows with the square root of their number, and a federation of some
-//! thousand series cannot pay for more. The encoder below them stays as the warm start left it, or is trained
-//! by a merchant for itself.
+//! Every parameter belongs to the smallest set of [`Trained`] that holds it; federated are those of the set that the
+//! settings name. By default they turn codes and known channels into quantiles, a few hundred values, and the encoder
+//! below them stays as the warm start left it, or is trained by a merchant for itself.
 
 use forecastle_proto::model::{ParameterEntry, ParameterLayout};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use super::config::ModelConfig;
+use super::config::{ModelConfig, Trained};
 use super::{QUANTILE_COUNT, skip};
 use crate::data::series::KNOWN_CHANNELS;
 use crate::data::window::{ATTRIBUTE_BUCKETS, TEXT_BUCKETS};
@@ -37,7 +36,8 @@ enum Start {
 struct Spec {
     name: String,
     shape: Vec<usize>,
-    federated: bool,
+    /// The smallest set that holds it.
+    part: Trained,
     start: Start,
 }
 
@@ -45,9 +45,14 @@ struct Spec {
 pub(super) fn layout(config: &ModelConfig) -> ParameterLayout {
     let entries = specs(config)
         .into_iter()
-        .map(|s| ParameterEntry { name: s.name, shape: s.shape, federated: s.federated })
+        .map(|s| ParameterEntry { name: s.name, shape: s.shape, federated: s.part <= config.trained })
         .collect();
     ParameterLayout { entries }
+}
+
+/// Whether a parameter stands above the encoder: skip, effects, day head and output layer.
+pub(crate) fn above_the_encoder(entry: &ParameterEntry) -> bool {
+    ["skip.", "quantiles.", "effect.", "day.", "output."].iter().any(|part| entry.name.starts_with(part))
 }
 
 /// Starting values in layout order.
@@ -81,57 +86,57 @@ pub(super) fn large(values: &mut [f32]) {
 fn specs(config: &ModelConfig) -> Vec<Spec> {
     let d = config.d_model;
     let mut specs = Vec::new();
-    let mut add = |name: &str, shape: &[usize], federated: bool, start: Start| {
-        specs.push(Spec { name: name.into(), shape: shape.to_vec(), federated, start });
+    let mut add = |name: &str, shape: &[usize], part: Trained, start: Start| {
+        specs.push(Spec { name: name.into(), shape: shape.to_vec(), part, start });
     };
     let fan_in = |inputs: usize| Start::Normal((inputs as f32).powf(-0.5));
 
-    // Trained by rounds.
+    // Structural forecast and heads.
     for (name, value) in skip::constants(config) {
-        add(&format!("skip.{name}"), &[1], true, Start::Constant(value));
+        add(&format!("skip.{name}"), &[1], Trained::Skip, Start::Constant(value));
     }
-    add("quantiles.centre", &[1], true, Start::Constant(0.0));
-    add("quantiles.log_gaps", &[QUANTILE_COUNT - 1], true, Start::Values(normal_log_gaps()));
-    add("effect.shift", &[KNOWN_CHANNELS], true, Start::Constant(0.0));
-    add("effect.log_spread", &[KNOWN_CHANNELS], true, Start::Constant(0.0));
+    add("quantiles.centre", &[1], Trained::Skip, Start::Constant(0.0));
+    add("quantiles.log_gaps", &[QUANTILE_COUNT - 1], Trained::Skip, Start::Values(normal_log_gaps()));
+    add("effect.shift", &[KNOWN_CHANNELS], Trained::Skip, Start::Constant(0.0));
+    add("effect.log_spread", &[KNOWN_CHANNELS], Trained::Skip, Start::Constant(0.0));
     let features = KNOWN_CHANNELS + config.day_features + SKIP_FEATURES;
-    add("day.weight", &[features, config.day_hidden], true, fan_in(features));
-    add("day.bias", &[config.day_hidden], true, Start::Constant(0.0));
-    add("output.weight", &[config.day_hidden, OUTPUTS], true, Start::Constant(0.0));
-    add("output.bias", &[OUTPUTS], true, Start::Constant(0.0));
+    add("day.weight", &[features, config.day_hidden], Trained::Heads, fan_in(features));
+    add("day.bias", &[config.day_hidden], Trained::Heads, Start::Constant(0.0));
+    add("output.weight", &[config.day_hidden, OUTPUTS], Trained::Skip, Start::Constant(0.0));
+    add("output.bias", &[OUTPUTS], Trained::Skip, Start::Constant(0.0));
 
-    // Published as they are.
+    // The encoder.
     let past = config.patch * (2 + KNOWN_CHANNELS);
     let future = config.patch * KNOWN_CHANNELS;
     for (kind, width) in [("past", past), ("future", future)] {
-        add(&format!("embed.{kind}.linear.weight"), &[width, d], false, fan_in(width));
-        add(&format!("embed.{kind}.hidden.weight"), &[width, d], false, fan_in(width));
-        add(&format!("embed.{kind}.hidden.bias"), &[d], false, Start::Constant(0.0));
-        add(&format!("embed.{kind}.output.weight"), &[d, d], false, fan_in(d));
-        add(&format!("embed.{kind}.bias"), &[d], false, Start::Normal(0.1));
+        add(&format!("embed.{kind}.linear.weight"), &[width, d], Trained::All, fan_in(width));
+        add(&format!("embed.{kind}.hidden.weight"), &[width, d], Trained::All, fan_in(width));
+        add(&format!("embed.{kind}.hidden.bias"), &[d], Trained::Adapters, Start::Constant(0.0));
+        add(&format!("embed.{kind}.output.weight"), &[d, d], Trained::All, fan_in(d));
+        add(&format!("embed.{kind}.bias"), &[d], Trained::Adapters, Start::Normal(0.1));
     }
     for (kind, width) in [("attributes", ATTRIBUTE_BUCKETS), ("text", TEXT_BUCKETS)] {
         // The vectors have norm 1 whatever their length, so rows of norm 1 keep the token of order 1.
-        add(&format!("embed.{kind}.weight"), &[width, d], false, fan_in(d));
-        add(&format!("embed.{kind}.gate"), &[1], false, Start::Constant(0.0));
-        add(&format!("embed.{kind}.bias"), &[d], false, Start::Normal(0.1));
+        add(&format!("embed.{kind}.weight"), &[width, d], Trained::All, fan_in(d));
+        add(&format!("embed.{kind}.gate"), &[1], Trained::Adapters, Start::Constant(0.0));
+        add(&format!("embed.{kind}.bias"), &[d], Trained::Adapters, Start::Normal(0.1));
     }
     let residual = (2.0 * config.layers as f32).powf(-0.5);
     for b in 0..config.layers {
-        add(&format!("blocks.{b}.attention_norm"), &[d], false, Start::Constant(1.0));
-        add(&format!("blocks.{b}.qkv.weight"), &[d, 3 * d], false, fan_in(d));
+        add(&format!("blocks.{b}.attention_norm"), &[d], Trained::Adapters, Start::Constant(1.0));
+        add(&format!("blocks.{b}.qkv.weight"), &[d, 3 * d], Trained::All, fan_in(d));
         let sd = residual * (d as f32).powf(-0.5);
-        add(&format!("blocks.{b}.attention_output.weight"), &[d, d], false, Start::Normal(sd));
-        add(&format!("blocks.{b}.feedforward_norm"), &[d], false, Start::Constant(1.0));
-        add(&format!("blocks.{b}.up.weight"), &[d, config.feedforward], false, fan_in(d));
-        add(&format!("blocks.{b}.up.bias"), &[config.feedforward], false, Start::Constant(0.0));
+        add(&format!("blocks.{b}.attention_output.weight"), &[d, d], Trained::All, Start::Normal(sd));
+        add(&format!("blocks.{b}.feedforward_norm"), &[d], Trained::Adapters, Start::Constant(1.0));
+        add(&format!("blocks.{b}.up.weight"), &[d, config.feedforward], Trained::All, fan_in(d));
+        add(&format!("blocks.{b}.up.bias"), &[config.feedforward], Trained::Adapters, Start::Constant(0.0));
         let sd = residual * (config.feedforward as f32).powf(-0.5);
-        add(&format!("blocks.{b}.down.weight"), &[config.feedforward, d], false, Start::Normal(sd));
+        add(&format!("blocks.{b}.down.weight"), &[config.feedforward, d], Trained::All, Start::Normal(sd));
     }
-    add("final_norm", &[d], false, Start::Constant(1.0));
+    add("final_norm", &[d], Trained::Adapters, Start::Constant(1.0));
     let codes = config.patch * config.day_features;
-    add("codes.weight", &[d, codes], false, fan_in(d));
-    add("codes.bias", &[codes], false, Start::Constant(0.0));
+    add("codes.weight", &[d, codes], Trained::All, fan_in(d));
+    add("codes.bias", &[codes], Trained::Adapters, Start::Constant(0.0));
     specs
 }
 

@@ -16,7 +16,7 @@
 use burn::tensor::Tensor;
 
 use super::batch::Batch;
-use super::config::ModelConfig;
+use super::config::{ModelConfig, SkipKind};
 use super::weights::{Weights, product};
 
 /// The most by which an effect may change a step, in logarithms.
@@ -95,8 +95,24 @@ impl StepsApart {
     }
 }
 
-/// Computes the structural forecast.
+/// Computes what the encoder corrects: the structural forecast, unless the settings ask for none.
 pub fn skip(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Skip {
+    match config.skip {
+        SkipKind::Structural => structural(config, weights, batch),
+        SkipKind::Mean => mean(config, weights, batch),
+    }
+}
+
+/// The mean of the context with the prior spread, at every step: what is left without a structure.
+fn mean(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Skip {
+    let shape = [batch.units, batch.rows, config.horizon];
+    let zeros = Tensor::<3>::zeros(shape, &batch.past.device().inner());
+    // Windows are scaled by their mean, so that it lies at one.
+    let log_spread = zeros.clone() + weights.get("skip.log_prior_spread");
+    Skip { centre: zeros.clone() + 1.0f32.asinh(), log_spread, effect: zeros }
+}
+
+fn structural(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Skip {
     let (units, rows) = (batch.units, batch.rows);
     let (context, horizon, season) = (config.context, config.horizon, config.season);
     let seasons = context / season;

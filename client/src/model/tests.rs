@@ -21,6 +21,35 @@ fn nano_presets_train_at_most_five_hundred_values_in_rounds() {
 }
 
 #[test]
+fn sets_of_trained_parameters_grow_and_change_no_forecast() {
+    let model = example::model(&ModelConfig::preset("nano-daily").unwrap(), 1);
+    assert_eq!(model.training(Trained::Heads), model, "the default set is written as before it had a name");
+    let sets = Trained::ALL.map(|set| model.training(set));
+    let lens = sets.each_ref().map(Model::federated_len);
+    assert!(lens.windows(2).all(|pair| pair[0] < pair[1]), "{lens:?}");
+    assert_eq!(lens[3], model.values().len());
+    for set in &sets {
+        assert_eq!(set.values(), model.values());
+        let bytes = set.snapshot().to_bytes();
+        assert_eq!(&Model::from_snapshot(&ModelSnapshot::from_bytes(&bytes).unwrap()).unwrap(), set);
+        for entry in &set.layout().entries {
+            let frozen = !above_the_encoder(entry) && set.config().trained.freezes_the_encoder();
+            assert!(!(frozen && entry.federated), "{} of a frozen encoder is trained", entry.name);
+        }
+    }
+}
+
+#[test]
+fn without_the_skip_an_untrained_model_forecasts_the_mean() {
+    let config = ModelConfig { skip: SkipKind::Mean, ..ModelConfig::preset("nano-daily").unwrap() };
+    let weights = Weights::shared(&Model::untrained(&config, 1).unwrap(), &device());
+    let batch = Batch::plain(&config, &example::windows(&config, 3, 4), &device()).unwrap();
+    for quantiles in floats(forward(&config, &weights, &batch)).chunks_exact(QUANTILE_COUNT) {
+        assert!((quantiles[4] - 1.0).abs() < 1e-5 && quantiles[0] < 0.9 && quantiles[8] > 1.1, "{quantiles:?}");
+    }
+}
+
+#[test]
 fn seeds_decide_the_hidden_weights() {
     let config = ModelConfig::preset("nano-daily").unwrap();
     let model = |seed| Model::untrained(&config, seed).unwrap();

@@ -58,7 +58,7 @@ impl LocalTraining {
     /// Fine-tuning of skip and heads after the rounds, also for the row without federation.
     pub fn fine_tuning(seed: u64) -> Self {
         Self {
-            subset: Subset::Federated,
+            subset: Subset::Heads,
             steps: 120,
             batch: 64,
             rate: 0.003,
@@ -73,7 +73,7 @@ impl LocalTraining {
     /// Fine-tuning for these series: also of what reads texts, where a sentence encoder gave them vectors.
     pub fn fine_tuning_of(series: &[Series], seed: u64) -> Self {
         let speaks = |series: &Series| series.text_vector.as_ref().is_some_and(|v| v.iter().any(|x| *x != 0.0));
-        let subset = if series.iter().any(speaks) { Subset::FederatedAndText } else { Subset::Federated };
+        let subset = if series.iter().any(speaks) { Subset::HeadsAndText } else { Subset::Heads };
         Self { subset, ..Self::fine_tuning(seed) }
     }
 
@@ -111,8 +111,8 @@ impl LocalTraining {
         let (Some(before), false) = (before, train.is_empty()) else { return Ok(best) };
         let mut least = before * (1.0 - self.improvement_min);
         let codes = match self.subset {
-            Subset::Federated => Some(Codes::compute(model, train).map_err(PlainError::from)?),
-            Subset::FederatedAndText | Subset::All => None,
+            Subset::Heads => Some(Codes::compute(model, train).map_err(PlainError::from)?),
+            Subset::HeadsAndText | Subset::All => None,
         };
         let mut trainer = Trainer::new(model, self.subset, self.anchor, true, 0.9);
         let mut order = Order::new(train.len(), self.seed);

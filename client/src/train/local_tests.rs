@@ -44,7 +44,7 @@ fn it_learns_an_effect_that_the_start_does_not_know() {
     let start = Model::untrained(&config, 1).unwrap();
     let (train, validation) = (promoted(&config, 96, 1), promoted(&config, 64, 2));
     let test = promoted(&config, 64, 3);
-    for subset in [Subset::Federated, Subset::All] {
+    for subset in [Subset::Heads, Subset::All] {
         let outcome = quick(subset).run(&start, &train, &validation, &mut silent).unwrap();
         let before = weighted_quantile_loss(&start, &test).unwrap().unwrap();
         let after = weighted_quantile_loss(&outcome.model, &test).unwrap().unwrap();
@@ -58,7 +58,7 @@ fn the_federated_subset_leaves_the_encoder_alone() {
     let config = config();
     let start = Model::untrained(&config, 1).unwrap();
     let windows = promoted(&config, 48, 1);
-    let outcome = quick(Subset::Federated).run(&start, &windows, &windows, &mut silent).unwrap();
+    let outcome = quick(Subset::Heads).run(&start, &windows, &windows, &mut silent).unwrap();
     let mut back = outcome.model.clone();
     assert_ne!(outcome.model.federated(), start.federated());
     back.set_federated(&start.federated()).unwrap();
@@ -71,7 +71,7 @@ fn equal_seeds_train_alike() {
     let start = Model::untrained(&config, 1).unwrap();
     let windows = promoted(&config, 48, 1);
     let run = |seed| {
-        let training = LocalTraining { seed, ..quick(Subset::Federated) };
+        let training = LocalTraining { seed, ..quick(Subset::Heads) };
         training.run(&start, &windows, &windows, &mut silent).unwrap().model
     };
     assert_eq!(run(1), run(1));
@@ -94,7 +94,7 @@ fn it_stops_when_told_to() {
     let config = config();
     let start = Model::untrained(&config, 1).unwrap();
     let windows = promoted(&config, 16, 1);
-    let error = quick(Subset::Federated).run(&start, &windows, &windows, &mut |_| ControlFlow::Break(())).unwrap_err();
+    let error = quick(Subset::Heads).run(&start, &windows, &windows, &mut |_| ControlFlow::Break(())).unwrap_err();
     assert!(matches!(error, LocalTrainingError::Cancelled { steps: 10 }));
 }
 
@@ -112,13 +112,13 @@ fn a_device_without_memory_for_a_batch_trains_alike_in_parts() {
         let mut trainer = Trainer::new(&start, subset, 0.0, false, 0.0);
         let losses: Vec<f32> = (0..6)
             .map(|_| match subset {
-                Subset::Federated => trainer.step_with_codes(&batch, &indices, &codes, 1e-3).unwrap(),
-                Subset::FederatedAndText | Subset::All => trainer.step(&batch, 1e-3).unwrap(),
+                Subset::Heads => trainer.step_with_codes(&batch, &indices, &codes, 1e-3).unwrap(),
+                Subset::HeadsAndText | Subset::All => trainer.step(&batch, 1e-3).unwrap(),
             })
             .collect();
         (losses, weighted_quantile_loss(&trainer.averaged(), &windows).unwrap().unwrap())
     };
-    for (index, subset) in [(9, Subset::Federated), (10, Subset::All)] {
+    for (index, subset) in [(9, Subset::Heads), (10, Subset::All)] {
         let (roomy, small) = (train(subset), on_small_gpu(index, 7, || train(subset)));
         assert!(roomy.0.iter().zip(&small.0).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs()), "{roomy:?} {small:?}");
         assert!((roomy.1 - small.1).abs() <= 1e-4 * roomy.1, "{roomy:?} {small:?}");
@@ -150,8 +150,8 @@ fn fine_tuning_opens_the_text_s_gate_where_texts_tell_something() {
         let outcome = training.run(&start, &windows, &windows, &mut silent).unwrap();
         (outcome.validation_after.unwrap(), outcome.model)
     };
-    let (without, blind) = after(Subset::Federated);
-    let (with, reading) = after(Subset::FederatedAndText);
+    let (without, blind) = after(Subset::Heads);
+    let (with, reading) = after(Subset::HeadsAndText);
     assert!(with < 0.5 * without, "{with} {without}");
     assert!(reading.reads_text() && !blind.reads_text());
     let mut at = 0;

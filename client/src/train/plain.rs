@@ -16,10 +16,10 @@ const GRADIENT_NORM_MAX: f32 = 1.0;
 /// Which parameters are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subset {
-    /// Those that rounds train; the encoder stays as it is, and its codes are computed once.
-    Federated,
+    /// Those above the encoder, which stays as it is, so that its codes are computed once.
+    Heads,
     /// Those, and what reads a product's text.
-    FederatedAndText,
+    HeadsAndText,
     /// All.
     All,
 }
@@ -28,8 +28,8 @@ impl Subset {
     /// Whether a parameter belongs to the subset.
     pub fn holds(self, entry: &ParameterEntry) -> bool {
         match self {
-            Self::Federated => entry.federated,
-            Self::FederatedAndText => entry.federated || entry.name.starts_with("embed.text."),
+            Self::Heads => model::above_the_encoder(entry),
+            Self::HeadsAndText => model::above_the_encoder(entry) || entry.name.starts_with("embed.text."),
             Self::All => true,
         }
     }
@@ -102,13 +102,13 @@ impl Trainer {
         Self { model: model.clone(), subset, optimizer, values, averaged, averaging, steps: 0, pace }
     }
 
-    /// Multiplies the learning rate of the parameters that rounds train.
+    /// Multiplies the learning rate of the parameters above the encoder.
     ///
     /// Starting from nothing, elasticities and rates have far to go, while the encoder's weights must not.
     #[must_use]
-    pub fn federated_pace(mut self, factor: f32) -> Self {
+    pub fn heads_pace(mut self, factor: f32) -> Self {
         let entries = self.model.layout().entries.iter().filter(|e| self.subset.holds(e));
-        let paces = entries.flat_map(|e| std::iter::repeat_n(if e.federated { factor } else { 1.0 }, e.len()));
+        let paces = entries.flat_map(|e| std::iter::repeat_n(if model::above_the_encoder(e) { factor } else { 1.0 }, e.len()));
         self.pace = paces.collect();
         self
     }
@@ -122,7 +122,7 @@ impl Trainer {
         self.advance(windows, None, rate)
     }
 
-    /// Like [`Self::step`], with the encoder's codes of the windows `indices`: for [`Subset::Federated`] only, as
+    /// Like [`Self::step`], with the encoder's codes of the windows `indices`: for [`Subset::Heads`] only, as
     /// the encoder receives no gradient.
     ///
     /// # Errors
