@@ -22,7 +22,6 @@ use forecastle_client::{
     model::{Model, ModelConfig, Trained, assets},
 };
 use forecastle_crypto::dp::{plan::PrivacyPlan, unit::PrivacyUnit};
-use forecastle_proto::model::ModelSnapshot;
 use forecastle_examples::{
     dataset::{Ablation, ForecastFile, Panel, Task},
     job::{merchants::preset, plan::size_advice},
@@ -32,6 +31,7 @@ use forecastle_examples::{
         run::{Local, Method, Progress, Refit, Settings, WindowForecasts, backtest_window, run},
     },
 };
+use forecastle_proto::model::ModelSnapshot;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -77,7 +77,7 @@ fn lavish_local(rounds: u32) -> [PrivacyPlan; 2] {
         let mut plan = lavish(rounds);
         plan.version = 2;
         plan.privacy.unit = unit;
-        plan.local = Some(LocalPlan { noise, steps: 4, learning_rate: 0.5, update_clip: 0.5 });
+        plan.local = Some(LocalPlan { noise, steps: 4, learning_rate: 0.5, update_clip: 0.5, proximal: 0.0 });
         plan
     })
 }

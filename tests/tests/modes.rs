@@ -37,7 +37,7 @@ fn with_local_steps(unit: PrivacyUnit, noise: NoiseMode) -> PrivacyPlan {
     if unit == PrivacyUnit::Merchant {
         plan.step.sampling_rate = 1.0;
     }
-    plan.local = Some(LocalPlan { noise, steps: STEPS, learning_rate: 0.05, update_clip: 1.0 });
+    plan.local = Some(LocalPlan { noise, steps: STEPS, learning_rate: 0.05, update_clip: 1.0, proximal: 0.0 });
     let plan = plan.renoised(plan.privacy.epsilon_cap, ROUNDS, dimension()).unwrap();
     plan.runnable().unwrap();
     plan

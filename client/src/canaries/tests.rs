@@ -145,6 +145,7 @@ fn noised_local_steps_are_audited_as_well() {
         steps: 2,
         learning_rate: 0.05,
         update_clip: 0.01,
+        proximal: 0.0,
     });
     assert!(!result(&honest(&plan), None).refutes());
     let mut broken = audit(&plan);

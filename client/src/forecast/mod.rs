@@ -12,6 +12,6 @@ pub mod personal;
 pub mod served;
 pub mod stacking;
 
-pub use conformal::Calibration;
+pub use conformal::{Calibration, PastForecasts};
 pub use forecaster::{Forecast, Forecaster};
 pub use served::{Served, Way};

@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Calibration, Forecast, Forecaster};
+use super::{Calibration, Forecast, Forecaster, PastForecasts};
 use crate::{
     data::{series::Series, window::Window},
     model::{ForwardError, Model},
@@ -15,6 +15,8 @@ use crate::{
 
 /// Most training windows that one series gives to local training; more windows of the same series look alike.
 const WINDOWS_PER_SERIES: usize = 12;
+/// Past origins, a horizon apart, whose forecasts calibrate the next.
+const ORIGINS: usize = 4;
 
 /// A model made a merchant's own.
 pub struct Personal {
@@ -36,15 +38,17 @@ pub enum PersonalError {
 }
 
 impl Personal {
-    /// Trains `base` on the given series (cut to what is known) and calibrates on their last horizon.
+    /// Trains `base` on the given series (cut to what is known) and calibrates on their last horizons.
     ///
-    /// No window of the last horizon is trained on; it chooses when to stop, and the calibration is fitted on it.
+    /// No window of the last horizon is trained on: it chooses when to stop, and judges the calibration. The horizons
+    /// before it were trained on, so that their errors may be a little too small; the judge would see that.
     ///
     /// # Errors
     /// [`PersonalError`].
     pub fn train(base: &Model, series: &[Series], settings: &LocalTraining) -> Result<Self, PersonalError> {
         let (shape, horizon) = (base.shape(), base.shape().horizon);
         let (mut train, mut validation) = (Vec::new(), Vec::new());
+        let mut origins: [Vec<Window>; ORIGINS] = std::array::from_fn(|_| Vec::new());
         for one in training_series(series.to_vec(), base.config()) {
             let last = one.series.y.len().saturating_sub(horizon);
             let earlier: Vec<usize> = one.cuts.iter().copied().filter(|cut| cut + horizon <= last).collect();
@@ -52,11 +56,18 @@ impl Personal {
             train.extend(earlier.iter().rev().step_by(stride).map(|&cut| one.window(cut, shape)));
             if one.cuts.contains(&last) && !earlier.is_empty() {
                 validation.push(one.window(last, shape));
+                for (back, windows) in (1..ORIGINS).zip(origins.iter_mut().rev().skip(1)) {
+                    let cut = last.saturating_sub(back * horizon);
+                    if one.cuts.contains(&cut) {
+                        windows.push(one.window(cut, shape));
+                    }
+                }
             }
         }
         let outcome = settings.run(base, &train, &validation, &mut |_| ControlFlow::Continue(()))?;
         let forecaster = Forecaster::of(outcome.model);
-        let calibration = Self::calibrate(&forecaster, &validation)?;
+        origins[ORIGINS - 1] = validation;
+        let calibration = Self::calibrate(&forecaster, &origins)?;
         Ok(Self { forecaster, calibration, steps: outcome.steps })
     }
 
@@ -83,12 +94,12 @@ impl Personal {
         Ok(forecasts)
     }
 
-    fn calibrate(forecaster: &Forecaster, held_back: &[Window]) -> Result<Calibration, ForwardError> {
-        if held_back.is_empty() {
-            return Ok(Calibration::IDENTITY);
-        }
-        let forecasts = forecaster.predict(held_back)?;
-        let truth: Vec<Vec<f32>> = held_back.iter().map(|w| w.future.clone()).collect();
-        Ok(Calibration::fit(&forecasts, &truth))
+    /// Learns from the windows of past origins, oldest first.
+    fn calibrate(forecaster: &Forecaster, origins: &[Vec<Window>]) -> Result<Calibration, ForwardError> {
+        let past = origins.iter().filter(|windows| !windows.is_empty()).map(|windows| {
+            let truths = windows.iter().map(|w| w.future.clone()).collect();
+            Ok(PastForecasts { forecasts: forecaster.predict(windows)?, truths })
+        });
+        Ok(Calibration::fit(&past.collect::<Result<Vec<_>, ForwardError>>()?))
     }
 }

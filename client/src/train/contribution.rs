@@ -4,7 +4,7 @@
 //! [`forecastle_crypto::dp::release`], through whose one door everything leaves.
 //!
 //! Local steps are plain gradient steps on the parameters that rounds train, each on a fresh Poisson sample of the
-//! series. Under local noise every step's sum is noised before anything is computed from it, and divided by a public
+//! series, drawn back towards the round's model where the plan says so (FedProx, Li et al. 2020). Under local noise every step's sum is noised before anything is computed from it, and divided by a public
 //! constant: a step divided by the merchant's own number of series would tell that number. Without noise (merchant unit)
 //! it is divided by that number, which is allowed there and gives each merchant the same say.
 //!
@@ -68,6 +68,8 @@ pub struct LocalSteps {
     pub rate: f64,
     /// What a step's sum is divided by.
     pub divisor: Divisor,
+    /// μ of FedProx: the pull back towards the model that the round began with.
+    pub proximal: f64,
 }
 
 /// What the sum of one local step is divided by.
@@ -84,7 +86,8 @@ impl RoundTraining {
     pub fn of(plan: &PrivacyPlan) -> Self {
         let steps = |divisor| {
             let local = plan.local.expect("invariant: both kinds with local steps have the section");
-            LocalSteps { step: private_step(plan), count: local.steps, rate: local.learning_rate, divisor }
+            let step = private_step(plan);
+            LocalSteps { step, count: local.steps, rate: local.learning_rate, divisor, proximal: local.proximal }
         };
         match Kind::of(plan) {
             Kind::GradientSum => Self::GradientSum(private_step(plan)),
@@ -147,8 +150,8 @@ impl LocalSteps {
                 Divisor::Public(constant) => constant,
                 Divisor::OwnSeries => present.max(1) as f64,
             };
-            for (weight, gradient) in weights.iter_mut().zip(release(sum)?) {
-                *weight -= self.rate * gradient / divisor;
+            for ((weight, before), gradient) in weights.iter_mut().zip(&start).zip(release(sum)?) {
+                *weight -= self.rate * (gradient / divisor + self.proximal * (*weight - before));
             }
             let rounded: Vec<f32> = weights.iter().map(|&weight| weight as f32).collect();
             model.set_federated(&rounded)?;

@@ -57,7 +57,7 @@ fn plan(unit: PrivacyUnit, noise: NoiseMode, steps: u32) -> PrivacyPlan {
     plan.privacy.unit = unit;
     plan.privacy.epsilon_cap = 1e3;
     plan.step.sampling_rate = if unit == PrivacyUnit::Merchant { 1.0 } else { 0.5 };
-    plan.local = Some(LocalPlan { noise, steps, learning_rate: 0.5, update_clip: 10.0 });
+    plan.local = Some(LocalPlan { noise, steps, learning_rate: 0.5, update_clip: 10.0, proximal: 0.0 });
     plan.check().unwrap();
     plan
 }
@@ -216,6 +216,22 @@ fn every_local_step_draws_a_sample_of_its_own_and_moves_on() {
     let moving = sums(0.5, 0.5);
     assert_eq!(moving[0], still[0]);
     assert_ne!(moving[1], still[1]);
+}
+
+#[test]
+fn a_proximal_term_draws_every_step_back_to_the_model_of_the_round() {
+    let model = example::model(&config(), 1);
+    let RoundTraining::NoisedSteps(steps) = RoundTraining::of(&noised_steps(3)) else { panic!("no local steps") };
+    assert_eq!(steps.proximal, 0.0, "unless the plan asks for it there is none");
+    // Whatever the data say, every step walks along the same sum; a constant makes the recursion easy by hand.
+    let walked = |proximal: f64| {
+        let steps = LocalSteps { rate: 0.5, divisor: Divisor::Public(1.0), proximal, ..steps };
+        let along = |sum: Vec<f64>| Ok(vec![0.01; sum.len()]);
+        steps.walk(&model, &series(2, 1), &mut Sampling::danger_seeded(1), along).unwrap()[0]
+    };
+    assert!((walked(0.0) - 0.015).abs() < 1e-12);
+    // d ← d + 0.5 (0.01 − 0.4 d): 0.005, 0.009, 0.0122.
+    assert!((walked(0.4) - 0.0122).abs() < 1e-12, "{}", walked(0.4));
 }
 
 #[test]

@@ -108,7 +108,8 @@ impl Trainer {
     #[must_use]
     pub fn heads_pace(mut self, factor: f32) -> Self {
         let entries = self.model.layout().entries.iter().filter(|e| self.subset.holds(e));
-        let paces = entries.flat_map(|e| std::iter::repeat_n(if model::above_the_encoder(e) { factor } else { 1.0 }, e.len()));
+        let paces =
+            entries.flat_map(|e| std::iter::repeat_n(if model::above_the_encoder(e) { factor } else { 1.0 }, e.len()));
         self.pace = paces.collect();
         self
     }

@@ -153,7 +153,8 @@ mod tests {
     fn plan(unit: PrivacyUnit, noise: Option<NoiseMode>) -> PrivacyPlan {
         let mut plan = PrivacyPlan::parse(PLAN.as_bytes()).unwrap();
         plan.privacy.unit = unit;
-        plan.local = noise.map(|noise| LocalPlan { noise, steps: 7, learning_rate: 0.1, update_clip: 1.0 });
+        plan.local =
+            noise.map(|noise| LocalPlan { noise, steps: 7, learning_rate: 0.1, update_clip: 1.0, proximal: 0.0 });
         plan
     }
 

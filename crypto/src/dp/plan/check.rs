@@ -189,6 +189,10 @@ impl PrivacyPlan {
                 return fail(field, "must be positive");
             }
         }
+        // Beyond one, a step would overshoot the model that it is drawn back to.
+        if !(local.proximal >= 0.0 && local.proximal * local.learning_rate < 1.0) {
+            return fail("local.proximal", "must be 0 or more, and less than 1 / local.learning-rate");
+        }
         Ok(())
     }
 

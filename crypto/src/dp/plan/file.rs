@@ -4,7 +4,7 @@ use super::{PLAN_BYTES_MAX, PlanError, PrivacyPlan};
 use crate::identity::{Sha256Digest, sha256};
 
 /// What each field says, by section, for plans that are written to be read.
-const COMMENTS: [(&str, &str, &str); 35] = [
+const COMMENTS: [(&str, &str, &str); 36] = [
     ("", "version", "Version of the format."),
     ("", "name", "Name shown to people."),
     ("privacy", "unit", "Whom the guarantee protects: a customer, a series, or a whole merchant."),
@@ -35,6 +35,7 @@ const COMMENTS: [(&str, &str, &str); 35] = [
     ("local", "steps", "Local steps of a round."),
     ("local", "learning-rate", "Step size of the local steps."),
     ("local", "update-clip", "The update of a round is clipped to this Euclidean norm."),
+    ("local", "proximal", "μ: how strongly each local step is drawn back to the round's model (FedProx)."),
     ("rounds", "count", "T: rounds that may be charged, abandoned ones included."),
     ("rounds", "cohort-max", "n: the most merchants in one round."),
     ("rounds", "survivors-min", "m: the fewest survivors with which a round goes on."),

@@ -132,6 +132,14 @@ pub struct LocalPlan {
     /// Euclidean norm to which the whole update of a round is clipped. Under the merchant unit this is C, what the noise
     /// is measured in; otherwise it costs nothing and keeps the integers from wrapping.
     pub update_clip: f64,
+    /// μ: every local step is also drawn back towards the round's model, by μ times the distance (FedProx, Li et al.
+    /// 2020). Computed from public weights and released steps alone, so that it costs nothing; 0 is left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub proximal: f64,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// Where noise is added.

@@ -156,6 +156,10 @@ fn training_that_does_not_fit_its_unit_is_refused_by_name() {
             local_steps("customer", "local", 0.25).replace("update-clip = 1.0", "update-clip = -1.0"),
             "local.update-clip",
         ),
+        (
+            local_steps("customer", "local", 0.25).replace("update-clip = 1.0", "update-clip = 1.0\nproximal = 20.0"),
+            "local.proximal",
+        ),
         (local_steps("customer", "local", 0.25).replace("version = 2", "version = 1"), "version"),
         (PLAN.replace("unit = \"customer\"", "unit = \"merchant\""), "privacy.unit"),
         (PLAN.replace("units-per-clip = 4096", "units-per-clip = 1"), "integers.units-per-clip"),

@@ -83,6 +83,10 @@ pub struct Request {
     pub noise: NoiseMode,
     /// Local steps of a round, where there are any: with local noise, or under the merchant unit.
     pub local_steps: u32,
+    /// μ of local steps' pull back towards the round's model (FedProx); 0 for none.
+    pub proximal: f64,
+    /// Rule of the server's step.
+    pub optimizer: OptimizerRule,
     /// First day of training.
     pub period_start: Day,
     /// Last day of training.
@@ -118,6 +122,8 @@ impl Request {
             clip: 0.1,
             noise: NoiseMode::Distributed,
             local_steps: 10,
+            proximal: 0.0,
+            optimizer: OptimizerRule::FedAdam,
             period_start,
             period_end,
             submit_after_ms: 1_000,
@@ -248,6 +254,7 @@ fn draft(request: &Request, rounds: u32) -> Result<PrivacyPlan, Refused> {
         steps: request.local_steps,
         learning_rate: 0.5,
         update_clip: if merchant { request.clip } else { 1.0 },
+        proximal: request.proximal,
     });
     let mut plan = PrivacyPlan {
         version: if local.is_some() { 2 } else { 1 },
