@@ -20,6 +20,7 @@ use forecastle_client::data::{
     ingest::Input,
     store::{ImportOptions, Importer},
 };
+use forecastle_examples::memory::peak_memory_mb;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -116,12 +117,4 @@ fn split(file: &Path) -> Result<u64, Box<dyn Error>> {
         fields += record.len() as u64;
     }
     Ok(fields)
-}
-
-/// Most memory that this program has had, in megabytes of 1e6 bytes.
-fn peak_memory_mb() -> Result<f64, Box<dyn Error>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc/self/status")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib * 1024.0 / 1e6)
 }

@@ -2,6 +2,7 @@
 
 pub mod dataset;
 pub mod job;
+pub mod memory;
 pub mod report;
 pub mod simulation;
 pub mod world;

@@ -10,6 +10,7 @@
 
 pub mod kernels;
 pub mod passes;
+mod threads;
 
 use std::{cell::Cell, fmt, fs, str::FromStr, sync::OnceLock};
 

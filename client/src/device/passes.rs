@@ -19,7 +19,7 @@ use std::{
 
 use burn::tensor::{Tensor, TensorReadError};
 
-use super::{Place, place};
+use super::{Place, place, threads};
 
 /// How much work one pass carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,22 +169,29 @@ impl DeviceFailure {
     }
 }
 
-/// Does `pass` over `0..count` here, in order and in pieces of at most what a pass carries, and hands each result to
-/// `take`. A piece that the device failed at is done again in smaller ones; `take` never sees it.
+/// Does `pass` over `0..count` here, in pieces of at most what a pass carries, and hands each result to `take`, in order.
+/// The processor does several pieces at a time. A piece that a GPU failed at is done again in smaller ones; `take` never
+/// sees it.
 ///
 /// # Errors
 /// The first error of `take`, or of `pass` where no smaller pass can help.
-pub fn in_passes<T, E: DeviceCause>(
+pub fn in_passes<T: Send, E: DeviceCause + Send>(
     work: Work,
     count: usize,
-    mut pass: impl FnMut(Range<usize>) -> Result<T, E>,
+    pass: impl Fn(Range<usize>) -> Result<T, E> + Sync,
     mut take: impl FnMut(Range<usize>, T) -> Result<(), E>,
 ) -> Result<(), E> {
     let place = place();
+    if place.is_cpu() {
+        let most = work.most(place.passes());
+        let pieces: Vec<Range<usize>> =
+            (0..count.div_ceil(most)).map(|i| i * most..count.min((i + 1).saturating_mul(most))).collect();
+        return threads::in_order(place, &pieces, &pass, take);
+    }
     let mut first = 0;
     while first < count {
         let piece = first..count.min(first.saturating_add(work.most(place.passes())));
-        match attempt(place, piece.clone(), &mut pass) {
+        match attempt(place, piece.clone(), &pass) {
             Ok(done) => {
                 first = piece.end;
                 take(piece, done)?;
@@ -202,15 +209,12 @@ pub fn in_passes<T, E: DeviceCause>(
     Ok(())
 }
 
-/// One pass; a GPU's panic becomes an error.
+/// One pass of a GPU; its panic becomes an error.
 fn attempt<T, E: DeviceCause>(
     place: Place,
     piece: Range<usize>,
-    pass: &mut impl FnMut(Range<usize>) -> Result<T, E>,
+    pass: &impl Fn(Range<usize>) -> Result<T, E>,
 ) -> Result<T, E> {
-    if place.is_cpu() {
-        return pass(piece);
-    }
     #[cfg(test)]
     if tests::too_large(piece.len()) {
         return Err(DeviceFailure::Pass { place, reason: "no memory left".into() }.into());

@@ -1,4 +1,6 @@
 use std::cell::Cell;
+#[cfg(not(feature = "cuda"))]
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
 
@@ -58,7 +60,7 @@ impl DeviceCause for Fault {
 fn taken(
     work: Work,
     count: usize,
-    pass: impl Fn(Range<usize>) -> Result<(), Fault>,
+    pass: impl Fn(Range<usize>) -> Result<(), Fault> + Sync,
 ) -> Result<(Vec<usize>, usize), Fault> {
     let (mut all, mut largest) = (Vec::new(), 0);
     in_passes(
@@ -141,20 +143,42 @@ fn one_item_that_does_not_fit_is_an_error_that_says_what_to_do() {
 #[test]
 #[cfg(not(feature = "cuda"))]
 fn a_lost_device_and_a_fault_of_the_data_are_not_tried_again() {
-    let tries = Cell::new(0);
+    let tries = AtomicUsize::new(0);
     let lost = DeviceFailure::Lost { place: gpu(6), reason: "a kernel trapped".into() };
     for fault in [|lost: &DeviceFailure| Fault::Device(lost.clone()), |_: &DeviceFailure| Fault::Item(7)] {
-        tries.set(0);
+        tries.store(0, Relaxed);
         let result = super::super::on(gpu(6), || {
             taken(Work::Units, 600, |_| {
-                tries.set(tries.get() + 1);
+                tries.fetch_add(1, Relaxed);
                 Err(fault(&lost))
             })
         });
         assert_eq!(result.unwrap_err(), fault(&lost));
-        assert_eq!(tries.get(), 1);
+        assert_eq!(tries.load(Relaxed), 1);
     }
     assert_eq!(gpu(6).passes(), Passes::GPU);
+}
+
+#[test]
+fn the_processor_hands_passes_on_in_order_and_stops_at_the_first_error() {
+    let pass = |piece: Range<usize>| {
+        // Later passes are done sooner.
+        std::thread::sleep(std::time::Duration::from_millis(20 - 4 * (piece.start as u64 / 256)));
+        if piece.start == 1024 { Err(Fault::Device(lost())) } else { Ok(piece.len()) }
+    };
+    let mut taken = Vec::new();
+    let mut take = |piece: Range<usize>, len: usize| {
+        taken.push((piece.start, len));
+        Ok(())
+    };
+    in_passes(Work::Rows, 1000, pass, &mut take).unwrap();
+    assert!(in_passes(Work::Rows, 1300, pass, &mut take).is_err());
+    let starts = [(0, 256), (256, 256), (512, 256)];
+    assert_eq!(taken, [&starts[..], &[(768, 232)], &starts[..], &[(768, 256)]].concat());
+}
+
+fn lost() -> DeviceFailure {
+    DeviceFailure::Lost { place: Place::CPU, reason: "gone".into() }
 }
 
 #[test]
