@@ -6,7 +6,7 @@ use std::{error::Error, fs};
 ///
 /// # Errors
 /// Where the system keeps no `/proc/self/status`.
-pub fn peak_memory_mb() -> Result<f64, Box<dyn Error + Send + Sync>> {
+pub fn peak_memory_mb() -> Result<f64, Box<dyn Error>> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc/self/status")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;

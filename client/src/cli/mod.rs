@@ -19,6 +19,7 @@ mod forecast;
 mod import;
 mod join;
 mod ledger;
+mod model;
 mod privacy;
 mod receipt;
 mod text;
@@ -138,6 +139,11 @@ enum Verb {
         #[command(subcommand)]
         verb: ledger::Verb,
     },
+    /// The model that a federation begins with, as a file.
+    Model {
+        #[command(subcommand)]
+        verb: model::Verb,
+    },
     Doctor(doctor::Arguments),
 }
 
@@ -172,6 +178,7 @@ fn run(arguments: Arguments) -> Outcome {
         Verb::Privacy { verb } => privacy::run(&home()?, verb, format),
         Verb::AuditCanaries(audit) => audit_canaries::run(&home()?, &audit, format),
         Verb::Ledger { verb } => ledger::run(&home()?, verb, format),
+        Verb::Model { verb } => model::run(&verb, format),
         Verb::Doctor(doctor) => doctor::run(&doctor, format),
     }
 }

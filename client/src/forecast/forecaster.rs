@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use burn::tensor::Tensor;
+
 use crate::data::window::{Window, WindowShape};
 use crate::device::{Work, in_passes, passes};
 use crate::model::{self, Batch, ForwardError, Model, ModelError, QUANTILE_COUNT, Weights};
@@ -23,6 +25,15 @@ impl Forecast {
     pub fn truncate(&mut self, horizon: usize) {
         self.quantiles.truncate(horizon);
     }
+}
+
+/// Negative binomial distribution of one step: mean μ and dispersion α, variance μ + αμ².
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NegativeBinomial {
+    /// μ, in units.
+    pub mean: f32,
+    /// α.
+    pub dispersion: f32,
 }
 
 /// A model ready to forecast.
@@ -71,6 +82,32 @@ impl Forecaster {
         })?;
         Ok(forecasts)
     }
+
+    /// The distribution of each window's counts, `[window][horizon]`; `None` where the model has no head for counts.
+    ///
+    /// # Errors
+    /// [`ForwardError`] names the window that does not fit, or the device that failed.
+    pub fn counts(&self, windows: &[Window]) -> Result<Option<Vec<Vec<NegativeBinomial>>>, ForwardError> {
+        let (device, config) = (model::device(), self.model.config());
+        if !config.counts {
+            return Ok(None);
+        }
+        let mut all = Vec::with_capacity(windows.len());
+        let forward = |piece: Range<usize>| {
+            let batch = Batch::pass(config, &windows[piece.clone()], &device).map_err(|e| e.shifted(piece.start))?;
+            let counts = model::forecast_outputs(config, &self.weights, &batch).counts;
+            let model::Counts { log_mean, log_dispersion } = counts.expect("the settings ask for counts");
+            // One read for both: each waits for the device.
+            Ok::<_, ForwardError>(passes::read(Tensor::stack::<4>(vec![log_mean, log_dispersion], 3))?)
+        };
+        in_passes(Work::Rows, windows.len(), forward, |piece, values| {
+            let windows = values.chunks_exact(2 * config.horizon).take(piece.len());
+            let step = |pair: &[f32]| NegativeBinomial { mean: pair[0].exp(), dispersion: pair[1].exp() };
+            all.extend(windows.map(|window| window.chunks_exact(2).map(step).collect()));
+            Ok(())
+        })?;
+        Ok(Some(all))
+    }
 }
 
 /// A forecast in the units of the series.
@@ -118,6 +155,22 @@ mod tests {
             let alone = forecaster.predict(&windows[i..=i]).unwrap();
             for (a, b) in alone[0].quantiles.iter().flatten().zip(together[i].quantiles.iter().flatten()) {
                 assert!((a - b).abs() <= 1e-4 * (1.0 + a.abs()), "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_for_counts_gives_each_step_a_distribution_about_its_quantiles() {
+        let plain = ModelConfig::preset("nano-daily").unwrap();
+        let windows = example::windows(&plain, 3, 2);
+        assert_eq!(Forecaster::of(Model::untrained(&plain, 1).unwrap()).counts(&windows).unwrap(), None);
+        let config = ModelConfig { counts: true, ..plain };
+        let forecaster = Forecaster::of(Model::untrained(&config, 1).unwrap());
+        let counts = forecaster.counts(&windows).unwrap().unwrap();
+        assert_eq!((counts.len(), counts[2].len()), (3, 28));
+        for (forecast, counts) in forecaster.predict(&windows).unwrap().iter().zip(&counts) {
+            for (q, count) in forecast.quantiles.iter().zip(counts) {
+                assert!((q[0]..=q[8]).contains(&count.mean) && count.dispersion > 0.0, "{q:?} {count:?}");
             }
         }
     }

@@ -13,5 +13,5 @@ pub mod served;
 pub mod stacking;
 
 pub use conformal::{Calibration, PastForecasts};
-pub use forecaster::{Forecast, Forecaster};
+pub use forecaster::{Forecast, Forecaster, NegativeBinomial};
 pub use served::{Served, Way};

@@ -13,6 +13,9 @@ use crate::data::series::KNOWN_CHANNELS;
 use crate::data::window::{ATTRIBUTE_BUCKETS, TEXT_BUCKETS, Window};
 use crate::device::{DeviceFailure, passes::DeviceCause};
 
+/// Largest count that the head for counts is shown.
+const COUNT_MAX: f32 = 1e5;
+
 /// Why windows do not make a batch.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BatchError {
@@ -93,6 +96,8 @@ pub struct Batch {
     pub(super) cell_weight: Tensor<3>,
     /// Weight of each window within its unit: `[unit, row]`.
     pub(super) row_weight: Tensor<2>,
+    /// Whether all that was observed of a window are counts, 1 or 0 `[unit, row]`.
+    counted: Tensor<2>,
     scales: Vec<f32>,
 }
 
@@ -163,6 +168,7 @@ impl Batch {
             target: tensor(host.target, [u, rows, horizon]),
             cell_weight: tensor(host.cell_weight, [u, rows, horizon]),
             row_weight: Tensor::from_data(TensorData::new(host.row_weight, [u, rows]), device),
+            counted: Tensor::from_data(TensorData::new(host.counted, [u, rows]), device),
             scales: host.scales,
         })
     }
@@ -170,6 +176,23 @@ impl Batch {
     /// Scale of each window, in the order given (padding included).
     pub fn scales(&self) -> &[f32] {
         &self.scales
+    }
+
+    /// Scales as a tensor `[unit, row, 1]`.
+    pub(super) fn count_scale(&self) -> Tensor<3> {
+        let shape = [self.units, self.rows, 1];
+        Tensor::from_data(TensorData::new(self.scales.clone(), shape), &self.past.device().inner())
+    }
+
+    /// Whether all that was observed of each window are counts, 1 or 0 `[unit, row]`.
+    pub(super) fn counted(&self) -> Tensor<2> {
+        self.counted.clone()
+    }
+
+    /// Future target in the units of the series, 0 where missing or no count: `[unit, row, horizon]`.
+    pub(super) fn counts(&self) -> Tensor<3> {
+        let counted = self.counted.clone().reshape([self.units, self.rows, 1]);
+        (self.target.clone() * self.count_scale()).round() * counted
     }
 }
 
@@ -184,6 +207,7 @@ struct Host {
     target: Vec<f32>,
     cell_weight: Vec<f32>,
     row_weight: Vec<f32>,
+    counted: Vec<f32>,
     scales: Vec<f32>,
 }
 
@@ -199,6 +223,7 @@ impl Host {
             target: Vec::with_capacity(count * horizon),
             cell_weight: Vec::with_capacity(count * horizon),
             row_weight: Vec::with_capacity(count),
+            counted: Vec::with_capacity(count),
             scales: Vec::with_capacity(count),
         }
     }
@@ -227,6 +252,7 @@ impl Host {
             self.cell_weight.push(if y.is_nan() { 0.0 } else { 1.0 / cells });
         }
         self.row_weight.push(weight);
+        self.counted.push(if counts_only(window) { 1.0 } else { 0.0 });
         self.scales.push(scale);
         Ok(())
     }
@@ -242,8 +268,15 @@ impl Host {
         zeros(&mut self.target, horizon);
         zeros(&mut self.cell_weight, horizon);
         self.row_weight.push(0.0);
+        self.counted.push(0.0);
         self.scales.push(1.0);
     }
+}
+
+/// Whether all that was observed are whole numbers of nothing or something, few enough for their likelihood in `f32`.
+fn counts_only(window: &Window) -> bool {
+    let observed = window.past.iter().chain(&window.future).filter(|y| !y.is_nan());
+    observed.clone().all(|y| *y >= 0.0 && *y < COUNT_MAX && y.fract() == 0.0)
 }
 
 fn check(config: &ModelConfig, window: &Window, index: usize) -> Result<(), BatchError> {

@@ -43,6 +43,9 @@ pub struct ModelConfig {
     /// What the encoder corrects.
     #[serde(default, skip_serializing_if = "SkipKind::is_default")]
     pub skip: SkipKind,
+    /// Whether a negative binomial of each step is forecast beside the quantiles.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counts: bool,
     /// Which parameters rounds train.
     #[serde(default, skip_serializing_if = "Trained::is_default")]
     pub trained: Trained,
@@ -145,6 +148,7 @@ impl ModelConfig {
             day_hidden: 10,
             year_waves: false,
             skip: SkipKind::Structural,
+            counts: false,
             trained: Trained::Heads,
             text_encoder: None,
         };

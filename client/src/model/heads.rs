@@ -4,7 +4,7 @@
 //! sums of positive gaps from the median outwards, so quantiles can never cross. The output layer starts at zero:
 //! then `shift` and all corrections vanish and the structural forecast remains.
 //!
-//! A negative-binomial head for counts and a head for return rates will stand beside this one.
+//! Beside them stands a head for counts, where the settings ask for one.
 
 use burn::tensor::{Tensor, TensorData, activation};
 
@@ -12,21 +12,33 @@ use super::batch::Batch;
 use super::config::ModelConfig;
 use super::skip::Skip;
 use super::weights::{Weights, product};
-use super::{QUANTILE_COUNT, parameters::OUTPUTS};
+use super::{
+    QUANTILE_COUNT,
+    counts::{self, Counts},
+    parameters::OUTPUTS,
+};
 
 /// Bound on a quantile in asinh space: sinh(10) ≈ 11,000 times the mean of the context.
 const ASINH_MAX: f32 = 10.0;
 /// Bound on a correction of a log spread or a log gap.
 const LOG_MAX: f32 = 3.0;
 
-/// Quantiles `[unit, row, horizon, QUANTILE_COUNT]` in multiples of the window's scale.
-pub(super) fn quantiles(
+/// What the heads say of the future steps.
+pub struct Outputs {
+    /// `[unit, row, horizon, QUANTILE_COUNT]`, ascending, in multiples of the window's scale.
+    pub quantiles: Tensor<4>,
+    /// Distributions of counts, where the settings ask for them.
+    pub counts: Option<Counts>,
+}
+
+/// The heads' outputs.
+pub(super) fn outputs(
     config: &ModelConfig,
     weights: &Weights,
     batch: &Batch,
     skip: &Skip,
     codes: Tensor<3>,
-) -> Tensor<4> {
+) -> Outputs {
     let (units, rows, horizon) = (batch.units, batch.rows, config.horizon);
     let steps = [units, rows * horizon, 1];
     let device = batch.past.device().inner();
@@ -36,7 +48,7 @@ pub(super) fn quantiles(
     let features = vec![batch.known_future.clone(), codes, centre.clone(), log_spread.clone()];
     let hidden = product(Tensor::cat(features, 2), weights.get("day.weight")) + weights.get("day.bias");
     let hidden = activation::gelu(hidden);
-    let output = product(hidden, weights.get("output.weight")) + weights.get("output.bias");
+    let output = product(hidden.clone(), weights.get("output.weight")) + weights.get("output.bias");
 
     let shift = output.clone().narrow(2, 0, 1);
     let spread = (log_spread + output.clone().narrow(2, 1, 1).clamp(-LOG_MAX, LOG_MAX)).exp();
@@ -47,7 +59,9 @@ pub(super) fn quantiles(
     let offsets = product(gaps, sums) + weights.get("quantiles.centre");
     let z = (centre + shift + spread * offsets).clamp(-ASINH_MAX, ASINH_MAX);
     let factor = skip.effect.clone().reshape(steps).exp();
-    (z.sinh() * factor).reshape([units, rows, horizon, QUANTILE_COUNT])
+    let quantiles = (z.sinh() * factor).reshape([units, rows, horizon, QUANTILE_COUNT]);
+    let counts = config.counts.then(|| counts::head(config, weights, batch, skip, hidden, &quantiles));
+    Outputs { quantiles, counts }
 }
 
 /// Matrix `[gap, quantile]` that adds up gaps from the median outwards.

@@ -1,11 +1,12 @@
-//! Pinball loss in scaled space, where a cell's loss is a fraction of its series' usual sales.
+//! What training minimises: pinball loss in scaled space, where a cell's loss is a fraction of its series' usual sales, and
+//! the likelihood of counts where there is a head for them.
 //!
 //! Missing cells (closed, out of stock, not yet known) weigh nothing: they are censored, not zero.
 
 use burn::tensor::{Tensor, activation};
 
 use super::batch::Batch;
-use super::{QUANTILE_COUNT, QUANTILES};
+use super::{QUANTILE_COUNT, QUANTILES, counts, heads::Outputs};
 
 /// Mean of 2 × pinball over each window's observed cells and the quantiles, `[unit, row]`.
 ///
@@ -21,7 +22,16 @@ pub fn window_losses(batch: &Batch, quantiles: Tensor<4>) -> Tensor<2> {
     cells.sum_dim(2).reshape([units, rows]) * 2.0
 }
 
-/// Sum over units of the mean loss of each unit's windows, `[1]`.
-pub fn pinball_sum(batch: &Batch, quantiles: Tensor<4>) -> Tensor<1> {
-    (window_losses(batch, quantiles) * batch.row_weight.clone()).sum()
+/// Sum over units of the mean loss of each unit's windows, `[1]`: the quantiles' alone, or for windows of counts the
+/// likelihood and a share of the quantiles'.
+pub fn training_loss(batch: &Batch, outputs: Outputs) -> Tensor<1> {
+    let pinball = window_losses(batch, outputs.quantiles);
+    let losses = match outputs.counts {
+        None => pinball,
+        Some(counts) => {
+            let share = batch.counted() * (counts::PINBALL_WEIGHT - 1.0) + 1.0;
+            pinball * share + counts::window_losses(batch, &counts)
+        }
+    };
+    (losses * batch.row_weight.clone()).sum()
 }

@@ -12,11 +12,12 @@
 //! The forward pass is written over explicit weights whose tensors carry a leading *unit* axis ([`Weights`]),
 //! so that one backward pass yields a separate gradient for every privacy unit.
 //!
-//! Left out for now: a negative-binomial head and a head for returns; only quantiles are produced.
+//! Left out for now: a head for returns.
 
 pub mod assets;
 mod batch;
 mod config;
+mod counts;
 mod encoder;
 #[cfg(test)]
 pub(crate) mod example;
@@ -31,7 +32,9 @@ use forecastle_proto::model::{ModelFileError, ModelManifest, ModelSnapshot, Para
 
 pub use batch::{Batch, BatchError, ForwardError};
 pub use config::{ModelConfig, PRESETS, SkipKind, Trained};
-pub use loss::{pinball_sum, window_losses};
+pub use counts::Counts;
+pub use heads::Outputs;
+pub use loss::{training_loss, window_losses};
 pub(crate) use parameters::above_the_encoder;
 pub use weights::Weights;
 
@@ -202,6 +205,29 @@ impl Model {
         Self { config, layout, values: self.values.clone() }
     }
 
+    /// This model under other settings: parameters of the same name and shape keep their values, others start as in an
+    /// untrained model of that seed.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] when the settings fit no network.
+    pub fn with_settings(&self, config: &ModelConfig, seed: u64) -> Result<Self, ModelError> {
+        let mut model = Self::untrained(config, seed)?;
+        let mut known = std::collections::BTreeMap::new();
+        let mut at = 0;
+        for entry in &self.layout.entries {
+            known.insert((&entry.name, &entry.shape), &self.values[at..at + entry.len()]);
+            at += entry.len();
+        }
+        let mut at = 0;
+        for entry in &model.layout.entries {
+            if let Some(values) = known.get(&(&entry.name, &entry.shape)) {
+                model.values[at..at + entry.len()].copy_from_slice(values);
+            }
+            at += entry.len();
+        }
+        Ok(model)
+    }
+
     /// Replaces the values that rounds train.
     ///
     /// # Errors
@@ -250,21 +276,26 @@ pub fn device() -> Device {
 /// Returns `[unit, row, horizon, QUANTILE_COUNT]`, ascending along the last axis, in multiples of each
 /// window's scale. Gradients flow to whichever weights require them.
 pub fn forward(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Tensor<4> {
+    forecast_outputs(config, weights, batch).quantiles
+}
+
+/// All that the heads say of a batch; see [`forward`].
+pub fn forecast_outputs(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Outputs {
     let codes = encode(config, weights, batch);
     decode(config, weights, batch, codes)
 }
 
-/// The encoder's part of [`forward`]: `[unit, row × horizon, day_features]` codes of the future steps.
+/// The encoder's part of [`forecast_outputs`]: `[unit, row × horizon, day_features]` codes of the future steps.
 ///
 /// With a frozen encoder ([`Trained::freezes_the_encoder`]) it reads none of the federated parameters, and leaves no tape.
 pub fn encode(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Tensor<3> {
     encoder::encode(config, weights, batch)
 }
 
-/// The rest of [`forward`], from the codes of [`encode`] on: skip, covariate effects, day head, quantiles.
-pub fn decode(config: &ModelConfig, weights: &Weights, batch: &Batch, codes: Tensor<3>) -> Tensor<4> {
+/// The rest of [`forecast_outputs`], from the codes of [`encode`] on: skip, covariate effects, day head, quantiles, counts.
+pub fn decode(config: &ModelConfig, weights: &Weights, batch: &Batch, codes: Tensor<3>) -> Outputs {
     let skip = skip::skip(config, weights, batch);
-    heads::quantiles(config, weights, batch, &skip, codes)
+    heads::outputs(config, weights, batch, &skip, codes)
 }
 
 #[cfg(test)]

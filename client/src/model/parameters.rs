@@ -9,7 +9,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 use super::config::{ModelConfig, Trained};
-use super::{QUANTILE_COUNT, skip};
+use super::{QUANTILE_COUNT, counts::COUNT_OUTPUTS, skip};
 use crate::data::series::KNOWN_CHANNELS;
 use crate::data::window::{ATTRIBUTE_BUCKETS, TEXT_BUCKETS};
 
@@ -52,7 +52,7 @@ pub(super) fn layout(config: &ModelConfig) -> ParameterLayout {
 
 /// Whether a parameter stands above the encoder: skip, effects, day head and output layer.
 pub(crate) fn above_the_encoder(entry: &ParameterEntry) -> bool {
-    ["skip.", "quantiles.", "effect.", "day.", "output."].iter().any(|part| entry.name.starts_with(part))
+    ["skip.", "quantiles.", "effect.", "day.", "output.", "counts."].iter().any(|part| entry.name.starts_with(part))
 }
 
 /// Starting values in layout order.
@@ -104,6 +104,10 @@ fn specs(config: &ModelConfig) -> Vec<Spec> {
     add("day.bias", &[config.day_hidden], Trained::Heads, Start::Constant(0.0));
     add("output.weight", &[config.day_hidden, OUTPUTS], Trained::Skip, Start::Constant(0.0));
     add("output.bias", &[OUTPUTS], Trained::Skip, Start::Constant(0.0));
+    if config.counts {
+        add("counts.weight", &[config.day_hidden, COUNT_OUTPUTS], Trained::Skip, Start::Constant(0.0));
+        add("counts.bias", &[COUNT_OUTPUTS], Trained::Skip, Start::Constant(0.0));
+    }
 
     // The encoder.
     let past = config.patch * (2 + KNOWN_CHANNELS);

@@ -40,6 +40,21 @@ fn sets_of_trained_parameters_grow_and_change_no_forecast() {
 }
 
 #[test]
+fn a_model_under_settings_with_more_parameters_keeps_those_it_has() {
+    let config = ModelConfig::preset("nano-daily").unwrap();
+    let model = example::model(&config, 1);
+    let more = model.with_settings(&ModelConfig { counts: true, ..config.clone() }, 9).unwrap();
+    assert!(more.values().len() > model.values().len());
+    let windows = example::windows(&config, 2, 4);
+    let forecast = |model: &Model| {
+        let batch = Batch::plain(model.config(), &windows, &device()).unwrap();
+        floats(forward(model.config(), &Weights::shared(model, &device()), &batch))
+    };
+    assert_eq!(forecast(&more), forecast(&model));
+    assert_eq!(more.with_settings(&config, 7).unwrap(), model);
+}
+
+#[test]
 fn without_the_skip_an_untrained_model_forecasts_the_mean() {
     let config = ModelConfig { skip: SkipKind::Mean, ..ModelConfig::preset("nano-daily").unwrap() };
     let weights = Weights::shared(&Model::untrained(&config, 1).unwrap(), &device());

@@ -150,8 +150,8 @@ fn raw_gradients(
         GradientError::Window { unit: first + unit_of(units, index), source }
     })?;
     let weights = Weights::trained(model, windows.len(), &device, |entry| entry.federated);
-    let quantiles = model::forward(config, &weights, &batch);
-    let gradients = model::pinball_sum(&batch, quantiles).backward();
+    let outputs = model::forecast_outputs(config, &weights, &batch);
+    let gradients = model::training_loss(&batch, outputs).backward();
     let mut all = split(model, windows.len(), &weights, &gradients)?;
     all.truncate(units.len());
     Ok(all)

@@ -179,7 +179,7 @@ impl Trainer {
                 Some((indices, codes)) => codes.tensor(&indices[piece], config.day_features),
                 None => model::encode(config, &weights, &batch),
             };
-            let loss = model::pinball_sum(&batch, model::decode(config, &weights, &batch, codes));
+            let loss = model::training_loss(&batch, model::decode(config, &weights, &batch, codes));
             let gradients = loss.backward();
             Ok::<_, PlainError>(flat_gradient(&self.model, subset, &weights, &gradients, loss)?)
         };
