@@ -1,12 +1,17 @@
 //! `forecastle-server privacy-plan`.
 
-use std::{fmt::Write as _, fs, io::Write as _, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
 use forecastle_crypto::dp::{
     odds,
-    plan::{ContributionBounds, Day, NoiseMode},
-    planner::{self, Alternative, Proposal, Request, SIGNAL_NEEDED, Survival},
+    plan::{ContributionBounds, Day, NoiseMode, OptimizerRule},
+    planner::{self, Alternative, Proposal, Request, SIGNAL_NEEDED, SIGNAL_PAYS, Survival},
     unit::PrivacyUnit,
 };
 use forecastle_proto::model::ModelSnapshot;
@@ -35,9 +40,10 @@ pub(crate) struct PrivacyPlan {
     /// The most series of one merchant [default: twice the average]
     #[arg(long, value_name = "N")]
     series_per_merchant_max: Option<u32>,
-    /// The model to be trained: its privately trained parameters count
+    /// The model to be trained: its privately trained parameters count. Several files, one for each set of trained
+    /// parameters (`forecastle model prepare --trained SET`): the largest that the federation can pay for is taken
     #[arg(long, value_name = "FILE", required_unless_present = "parameters")]
-    model: Option<PathBuf>,
+    model: Vec<PathBuf>,
     /// Privately trained parameters, where there is no model file yet
     #[arg(long, value_name = "N", conflicts_with = "model")]
     parameters: Option<u32>,
@@ -86,6 +92,12 @@ pub(crate) struct PrivacyPlan {
     /// Local steps of a round, with --noise local or --unit merchant
     #[arg(long, value_name = "N", default_value_t = 10)]
     local_steps: u32,
+    /// How strongly each local step is drawn back to the round's model (FedProx); 0 is not at all
+    #[arg(long, value_name = "MU", default_value_t = 0.0)]
+    proximal: f64,
+    /// Rule of the server's step
+    #[arg(long, value_enum, default_value = "fedadam")]
+    optimizer: Rule,
     /// Propose a plan even where the signal is expected to drown in the noise
     #[arg(long)]
     despite_weak_signal: bool,
@@ -106,6 +118,34 @@ enum Noise {
     Local,
 }
 
+/// Rule of the server's step.
+#[derive(Clone, Copy, ValueEnum)]
+enum Rule {
+    /// Plain steps along the mean
+    Fedavg,
+    /// With momentum
+    Fedavgm,
+    /// Adam
+    Fedadam,
+}
+
+/// A set of trained parameters and what it would give.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Set {
+    model: PathBuf,
+    parameters: u32,
+    signal_to_noise: f64,
+    taken: bool,
+}
+
+/// A model file and what of it counts here.
+struct Measured {
+    path: PathBuf,
+    parameters: u32,
+    bytes: u64,
+}
+
 /// Everything that is shown.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -114,12 +154,14 @@ struct Answer {
     proposal: Proposal,
     alternatives: Vec<Alternative>,
     survivals: Vec<Survival>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sets: Vec<Set>,
     file: String,
 }
 
 impl PrivacyPlan {
     pub(crate) fn run(self, format: Format) -> Outcome {
-        let request = self.request()?;
+        let (request, sets) = self.request()?;
         let proposal = planner::propose(&request)?;
         let heading = format!(
             "{}\n\nProposed by forecastle-server privacy-plan for {} merchants, {} series in all (assumed) and {}\nparameters: ε = {:.4} at δ = {:e} for one {}, against the server and {} colluding merchants.",
@@ -135,6 +177,7 @@ impl PrivacyPlan {
         let answer = Answer {
             alternatives: planner::alternatives(&request, &proposal)?,
             survivals: planner::survivals(&proposal),
+            sets,
             file: proposal.plan.to_documented_toml(&heading),
             proposal,
         };
@@ -146,21 +189,35 @@ impl PrivacyPlan {
         show(format, &answer, || text(&answer, self.out.as_ref()))
     }
 
-    fn request(&self) -> Result<Request, Box<dyn std::error::Error + Send + Sync>> {
-        let (dimension, model_bytes) = match (&self.model, self.parameters) {
-            (Some(path), _) => {
-                let bytes = fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-                let model = ModelSnapshot::from_bytes(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
-                (u32::try_from(model.manifest.layout.federated_len())?, Some(bytes.len() as u64))
-            }
-            (None, Some(given)) => (given, None),
-            (None, None) => return Err("name the model with --model, or give --parameters".into()),
+    /// The request, for the largest set of parameters that it can pay for where several were given.
+    fn request(&self) -> Result<(Request, Vec<Set>), Box<dyn std::error::Error + Send + Sync>> {
+        let mut models = self.model.iter().map(|path| measured(path)).collect::<Result<Vec<_>, _>>()?;
+        models.sort_by_key(|model| model.parameters);
+        let [first, ..] = &models[..] else {
+            let given = self.parameters.ok_or("name the model with --model, or give --parameters")?;
+            return Ok((self.request_for(given, None), Vec::new()));
         };
+        if models.len() == 1 {
+            return Ok((self.request_for(first.parameters, Some(first.bytes)), Vec::new()));
+        }
+        let dimensions: Vec<u32> = models.iter().map(|model| model.parameters).collect();
+        let (taken, signals) = planner::affordable(&self.request_for(first.parameters, None), &dimensions)?;
+        let request = self.request_for(models[taken].parameters, Some(models[taken].bytes));
+        let sets = models.into_iter().zip(signals).enumerate().map(|(i, (model, signal_to_noise))| Set {
+            model: model.path,
+            parameters: model.parameters,
+            signal_to_noise,
+            taken: i == taken,
+        });
+        Ok((request, sets.collect()))
+    }
+
+    fn request_for(&self, dimension: u32, model_bytes: Option<u64>) -> Request {
         let name = self
             .name
             .clone()
             .unwrap_or_else(|| format!("{} merchants, {} unit, ε ≤ {}", self.merchants, self.unit, self.epsilon));
-        Ok(Request {
+        Request {
             name,
             unit: self.unit,
             model_bytes,
@@ -184,10 +241,23 @@ impl PrivacyPlan {
                 Noise::Local => NoiseMode::Local,
             },
             local_steps: self.local_steps,
+            proximal: self.proximal,
+            optimizer: match self.optimizer {
+                Rule::Fedavg => OptimizerRule::FedAvg,
+                Rule::Fedavgm => OptimizerRule::FedAvgM,
+                Rule::Fedadam => OptimizerRule::FedAdam,
+            },
             despite_weak_signal: self.despite_weak_signal,
             ..Request::new(self.merchants, self.series_per_merchant, dimension, self.from, self.to)
-        })
+        }
     }
+}
+
+fn measured(path: &Path) -> Result<Measured, Box<dyn std::error::Error + Send + Sync>> {
+    let bytes = fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    let model = ModelSnapshot::from_bytes(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    let parameters = u32::try_from(model.manifest.layout.federated_len())?;
+    Ok(Measured { path: path.to_owned(), parameters, bytes: bytes.len() as u64 })
 }
 
 fn text(answer: &Answer, out: Option<&PathBuf>) -> String {
@@ -208,6 +278,20 @@ fn text(answer: &Answer, out: Option<&PathBuf>) -> String {
             row.epsilon,
             odds::to_one(row.epsilon.exp())
         ));
+    }
+    if !answer.sets.is_empty() {
+        line(format_args!(
+            "\nWhich parameters are trained: the largest set whose signal/noise is {SIGNAL_PAYS} or more, else the smallest"
+        ));
+        for set in &answer.sets {
+            line(format_args!(
+                "  {:<8} parameters, signal/noise {:<8.2} {}{}",
+                set.parameters,
+                set.signal_to_noise,
+                set.model.display(),
+                if set.taken { "   (taken)" } else { "" }
+            ));
+        }
     }
     line(format_args!("\nWhy these numbers"));
     for choice in &proposal.choices {
@@ -266,7 +350,9 @@ fn text(answer: &Answer, out: Option<&PathBuf>) -> String {
         None => line(format_args!("\nNothing was written: --out PLAN.toml keeps the plan.")),
     }
     if let (Some(path), None) = (out, &proposal.not_runnable) {
-        line(format_args!("Next: forecastle-server init --plan {} --model FILE", path.display()));
+        let model =
+            answer.sets.iter().find(|set| set.taken).map_or("FILE".into(), |set| set.model.display().to_string());
+        line(format_args!("Next: forecastle-server init --plan {} --model {model}", path.display()));
     }
     text.truncate(text.trim_end().len());
     text

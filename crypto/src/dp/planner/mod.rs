@@ -43,6 +43,11 @@ const ROUNDING_SHARES: [f64; 3] = [0.002, 0.005, 0.01];
 const ROUNDS: [u32; 3] = [40, 80, 160];
 /// Fewer rounds are preferred to so much more signal.
 const ROUNDS_WORTH: f64 = 0.95;
+/// Signal over noise from which on a larger set of trained parameters was measured to forecast better than the next
+/// smaller one (docs/RESULTS.md, "How many parameters?").
+pub const SIGNAL_PAYS: f64 = 40.0;
+/// Learning rate of plain gradient steps of the server.
+const FEDAVG_RATE: f64 = 1.0;
 /// Sampling rate where none is asked for.
 const SAMPLING_RATE: f64 = 0.25;
 
@@ -282,9 +287,8 @@ fn draft(request: &Request, rounds: u32) -> Result<PrivacyPlan, Refused> {
         },
         integers: IntegerPlan { units_per_clip: 1, bits: Grid::MAX_BITS },
         optimizer: OptimizerPlan {
-            rule: OptimizerRule::FedAdam,
-            // Noise in every local step drowns more of each round: smaller server steps were measured to lose less.
-            learning_rate: if request.noise == NoiseMode::Local { 0.002 } else { 0.01 },
+            rule: request.optimizer,
+            learning_rate: server_rate(request),
             beta1: 0.9,
             beta2: 0.99,
             epsilon: 1e-8,
@@ -312,6 +316,43 @@ fn draft(request: &Request, rounds: u32) -> Result<PrivacyPlan, Refused> {
         most: largest_noise(&plan, root_d / ROUNDING_SHARES[ROUNDING_SHARES.len() - 1]),
         dimension: request.dimension,
     })
+}
+
+/// Learning rate of the server's step. Adam's steps have the length of the rate; those of the other rules that of the clip
+/// times the rate, or with momentum 1 / (1 − β₁) times that.
+fn server_rate(request: &Request) -> f64 {
+    let noised_locally = request.noise == NoiseMode::Local;
+    match request.optimizer {
+        // Noise in every local step drowns more of each round: smaller server steps were measured to lose less.
+        OptimizerRule::FedAdam => {
+            if noised_locally {
+                0.002
+            } else {
+                0.01
+            }
+        }
+        // Whole updates are taken as they are, sums of gradients need a rate.
+        OptimizerRule::FedAvg if noised_locally || request.unit == PrivacyUnit::Merchant => 1.0,
+        OptimizerRule::FedAvg => FEDAVG_RATE,
+        OptimizerRule::FedAvgM if noised_locally || request.unit == PrivacyUnit::Merchant => 0.1,
+        OptimizerRule::FedAvgM => FEDAVG_RATE / 10.0,
+    }
+}
+
+/// Which of several sets of trained parameters a federation can pay for, from their numbers, ascending: the largest whose
+/// signal over noise is [`SIGNAL_PAYS`], else the smallest. With each set's signal.
+///
+/// # Errors
+/// [`Refused`] where a plan for one of them cannot be drafted at all.
+pub fn affordable(request: &Request, dimensions: &[u32]) -> Result<(usize, Vec<f64>), Refused> {
+    let signals = dimensions
+        .iter()
+        .map(|&dimension| {
+            let request = Request { dimension, ..request.clone() };
+            Ok(signal_to_noise(&chosen(&request)?, dimension))
+        })
+        .collect::<Result<Vec<f64>, Refused>>()?;
+    Ok((signals.iter().rposition(|signal| *signal >= SIGNAL_PAYS).unwrap_or(0), signals))
 }
 
 /// Learning rate of noised local steps: so small that the noise in a round's update is half the update's clip, which then

@@ -64,6 +64,36 @@ fn every_choice_and_every_alternative_is_explained_by_its_own_numbers() {
 }
 
 #[test]
+fn the_largest_set_of_parameters_that_the_series_pay_for_is_taken() {
+    let sets = [165, 384, 1_050, 51_354];
+    let taken = |series: u32| {
+        let (taken, signals) = affordable(&Request { assumed_series: series, ..request() }, &sets).unwrap();
+        assert!(signals.windows(2).all(|pair| pair[0] > pair[1]), "{signals:?}");
+        assert!(taken == 0 || signals[taken] >= SIGNAL_PAYS, "{signals:?}");
+        assert!(signals.get(taken + 1).is_none_or(|next| *next < SIGNAL_PAYS), "{signals:?}");
+        taken
+    };
+    let chosen: Vec<usize> = [100, 2_500, 6_000, 60_000].map(taken).into();
+    assert_eq!(chosen, [0, 1, 2, 3]);
+}
+
+#[test]
+fn every_rule_of_the_server_gets_a_rate_of_its_own() {
+    let rate = |optimizer, noise| {
+        let request = Request { optimizer, noise, despite_weak_signal: true, proximal: 0.5, ..request() };
+        let plan = propose(&request).unwrap().plan;
+        assert_eq!(plan.optimizer.rule, optimizer);
+        assert_eq!(plan.local.map(|local| local.proximal), (noise == NoiseMode::Local).then_some(0.5));
+        assert_eq!(PrivacyPlan::parse(plan.to_documented_toml("a plan").as_bytes()).unwrap(), plan);
+        plan.optimizer.learning_rate
+    };
+    let adam = rate(OptimizerRule::FedAdam, NoiseMode::Distributed);
+    let plain = rate(OptimizerRule::FedAvg, NoiseMode::Distributed);
+    assert!(adam < plain && rate(OptimizerRule::FedAvgM, NoiseMode::Distributed) < plain);
+    assert_eq!(rate(OptimizerRule::FedAvg, NoiseMode::Local), 1.0, "local updates are taken as they are");
+}
+
+#[test]
 fn too_few_series_are_refused_with_how_many_would_do_and_that_many_do() {
     let few = Request { assumed_series: 96, series_per_merchant_max: 16, ..request() };
     let Err(Refused::TooFewSeries { signal, needed, epsilon_needed, .. }) = propose(&few) else { panic!("accepted") };
