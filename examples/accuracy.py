@@ -38,7 +38,7 @@ def arguments():
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each row that draws at random")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "accuracy", help="where runs are kept")
     parser.add_argument("--simulate", type=Path, help="the built program [default: the release build]")
-    parser.add_argument("--options", default="", help="further options of every run, e.g. '--trained all'")
+    parser.add_argument("--options", default="--trained auto", help="further options of every run")
     parser.add_argument("--rows", action="append", default=[], metavar="NAME=ARGUMENTS", help="a further row")
     parser.add_argument("--only", action="append", help="only these rows")
     return parser.parse_args()
@@ -96,9 +96,9 @@ def rows(args, simulate, task):
             command = [simulate, "--task", task, "--data", args.data, "--propose", plan, "--epsilon", str(epsilon)]
             run([*command, *extra], plan.with_suffix(".txt"))
         plans[epsilon] = plan
-    yield "untrained", ["--untrained", "--local", "off"], False, "none"
-    yield "no federation", ["--no-federation", *extra], False, "none"
-    yield "alone", ["--alone", *extra], True, "none"
+    yield "untrained", ["--no-federation", "--start", "untrained", "--local", "off"], False, "none"
+    yield "no federation", ["--no-federation"], False, "none"
+    yield "alone", ["--alone"], True, "none"
     yield "not private", ["--plan", plans[8], "--private", "off", *extra], True, "not private"
     for epsilon, plan in plans.items():
         yield f"ε = {epsilon}", ["--plan", plan, *extra], True, str(epsilon)

@@ -13,15 +13,20 @@ use std::{
     error::Error,
     path::{Path, PathBuf},
     process::ExitCode,
+    str::FromStr,
     time::Instant,
 };
 
 use clap::{Parser, ValueEnum};
 use forecastle_client::{
     forecast::metrics::Scores,
-    model::{Model, ModelConfig, Trained, assets},
+    model::{Model, ModelConfig, ModelError, Trained, assets},
 };
-use forecastle_crypto::dp::{plan::PrivacyPlan, unit::PrivacyUnit};
+use forecastle_crypto::dp::{
+    plan::PrivacyPlan,
+    planner::{SIGNAL_PAYS, signal_to_noise},
+    unit::PrivacyUnit,
+};
 use forecastle_examples::{
     dataset::{Ablation, ForecastFile, Panel, Task},
     job::{merchants::preset, plan::size_advice},
@@ -64,9 +69,10 @@ struct Arguments {
     /// What training starts from: `warm` (the shipped warm start), `untrained`, or a model file
     #[arg(long, default_value = "warm", value_name = "WHAT")]
     start: String,
-    /// Which parameters rounds train: skip, heads, adapters or all [default: as the start says]
+    /// Which parameters rounds train: skip, heads, adapters, all, or auto for the largest of skip and heads that the plan's
+    /// noise leaves enough signal for [default: as the start says]
     #[arg(long, value_name = "SET")]
-    trained: Option<Trained>,
+    trained: Option<Chosen>,
     /// Inputs that the model is not shown, one or several
     #[arg(long, value_enum)]
     without: Vec<Ablation>,
@@ -105,6 +111,21 @@ enum When {
     Each,
 }
 
+/// A set of trained parameters, or the rule that finds one.
+#[derive(Clone, Copy, PartialEq)]
+enum Chosen {
+    Auto,
+    Set(Trained),
+}
+
+impl FromStr for Chosen {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        if name == "auto" { Ok(Self::Auto) } else { name.parse().map(Self::Set) }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Who {
     Auto,
@@ -140,6 +161,7 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
     let mut panel = task.read(&arguments.data)?;
     arguments.without.iter().for_each(|ablation| panel.without(*ablation));
     let (start, origin) = start(arguments, &task)?;
+    let start = chosen(arguments, start, &panel, plan.as_ref())?;
     let dimension = u32::try_from(start.federated_len())?;
     println!("{}: {} series of {} merchants", task.title, panel.series.len(), panel.merchants().len());
     if let Some(path) = &arguments.propose {
@@ -163,6 +185,7 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
         Who::Off => Local::Off,
     };
     println!("{}", describe(method, refit, &origin, windows.len()));
+    println!("  rounds train {dimension} parameters ({})", start.config().trained);
     if let Method::Federated { plan, privacy } = method {
         let runs = if refit == Refit::First { 1 } else { u32::try_from(windows.len())? };
         guarantees(plan, privacy, dimension, runs)?;
@@ -215,7 +238,27 @@ fn start(arguments: &Arguments, task: &Task) -> Result<(Model, String), AnyError
             (Model::from_snapshot(&snapshot)?, format!("model {file}"))
         }
     };
-    Ok((arguments.trained.map_or_else(|| model.clone(), |set| model.training(set)), origin))
+    Ok((model, origin))
+}
+
+/// The model with the set of trained parameters that was asked for.
+fn chosen(arguments: &Arguments, model: Model, panel: &Panel, plan: Option<&PrivacyPlan>) -> Result<Model, AnyError> {
+    match arguments.trained {
+        None => Ok(model),
+        Some(Chosen::Set(set)) => Ok(model.training(set)),
+        Some(Chosen::Auto) => {
+            let larger = model.training(Trained::Heads);
+            let dimension = u32::try_from(larger.federated_len())?;
+            let signal = match plan {
+                Some(plan) => signal_to_noise(plan, dimension),
+                None => {
+                    let plan = presets::for_panel(panel, larger.federated_len(), arguments.rounds, arguments.epsilon)?;
+                    signal_to_noise(&plan, dimension)
+                }
+            };
+            Ok(if signal >= SIGNAL_PAYS { larger } else { model.training(Trained::Skip) })
+        }
+    }
 }
 
 fn describe(method: Method<'_>, refit: Refit, origin: &str, windows: usize) -> String {

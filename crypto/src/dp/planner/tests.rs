@@ -73,7 +73,7 @@ fn the_largest_set_of_parameters_that_the_series_pay_for_is_taken() {
         assert!(signals.get(taken + 1).is_none_or(|next| *next < SIGNAL_PAYS), "{signals:?}");
         taken
     };
-    let chosen: Vec<usize> = [100, 2_500, 6_000, 60_000].map(taken).into();
+    let chosen: Vec<usize> = [100, 600, 1_500, 20_000].map(taken).into();
     assert_eq!(chosen, [0, 1, 2, 3]);
 }
 
