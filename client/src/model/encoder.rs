@@ -2,20 +2,25 @@
 //!
 //! Blocks are pre-norm with RMS normalisation (Zhang and Sennrich 2019), rotary positions (Su et al. 2021) and
 //! attention inside one window only. Attributes and text enter through gates that start at zero, so that a merchant
-//! without them loses nothing. No dropout: it would be off under differential privacy, and the published encoder
-//! is frozen there.
+//! without them loses nothing. Dropout is for plain training only.
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::batch::Batch;
 use super::config::ModelConfig;
+use super::dropout::Dropout;
 use super::weights::{Weights, product};
 
 /// Base of the rotary frequencies.
 const ROTARY_BASE: f32 = 1000.0;
 
 /// Codes of the future steps, `[unit, row × horizon, day_features]`.
-pub(super) fn encode(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Tensor<3> {
+pub(super) fn encode(
+    config: &ModelConfig,
+    weights: &Weights,
+    batch: &Batch,
+    mut dropout: Option<Dropout>,
+) -> Tensor<3> {
     let (units, rows, d) = (batch.units, batch.rows, config.d_model);
     let (past_tokens, future_tokens) = (config.past_tokens(), config.future_tokens());
     let tokens = past_tokens + future_tokens + 2;
@@ -38,15 +43,20 @@ pub(super) fn encode(config: &ModelConfig, weights: &Weights, batch: &Batch) -> 
     let mut x = x.reshape([units, rows * tokens, d]);
 
     let rotary = Rotary::new(config, tokens, &device);
+    let mut dropped = |added: Tensor<3>| match &mut dropout {
+        Some(dropout) => dropout.apply(added, &device),
+        None => added,
+    };
     for block in 0..config.layers {
         let name = |part: &str| weights.get(&format!("blocks.{block}.{part}"));
         let normed = rms_norm(x.clone(), name("attention_norm"));
         let qkv = product(normed, name("qkv.weight"));
         let mixed = attend(config, &rotary, qkv.reshape([units * rows, tokens, 3 * d]));
-        x = x + product(mixed.reshape([units, rows * tokens, d]), name("attention_output.weight"));
+        let mixed = mixed.reshape([units, rows * tokens, d]);
+        x = x + dropped(product(mixed, name("attention_output.weight")));
         let normed = rms_norm(x.clone(), name("feedforward_norm"));
         let up = activation::gelu(product(normed, name("up.weight")) + name("up.bias"));
-        x = x + product(up, name("down.weight"));
+        x = x + dropped(product(up, name("down.weight")));
     }
 
     let future = x.reshape([units * rows, tokens, d]).narrow(1, past_tokens, future_tokens);

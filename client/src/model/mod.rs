@@ -18,6 +18,7 @@ pub mod assets;
 mod batch;
 mod config;
 mod counts;
+mod dropout;
 mod encoder;
 #[cfg(test)]
 pub(crate) mod example;
@@ -33,6 +34,7 @@ use forecastle_proto::model::{ModelFileError, ModelManifest, ModelSnapshot, Para
 pub use batch::{Batch, BatchError, ForwardError};
 pub use config::{ModelConfig, PRESETS, SkipKind, Trained};
 pub use counts::Counts;
+pub use dropout::Dropout;
 pub use heads::Outputs;
 pub use loss::{training_loss, window_losses};
 pub(crate) use parameters::above_the_encoder;
@@ -289,7 +291,12 @@ pub fn forecast_outputs(config: &ModelConfig, weights: &Weights, batch: &Batch) 
 ///
 /// With a frozen encoder ([`Trained::freezes_the_encoder`]) it reads none of the federated parameters, and leaves no tape.
 pub fn encode(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Tensor<3> {
-    encoder::encode(config, weights, batch)
+    encode_with(config, weights, batch, None)
+}
+
+/// As [`encode`], with dropout where there is any: for plain training of the encoder.
+pub fn encode_with(config: &ModelConfig, weights: &Weights, batch: &Batch, dropout: Option<Dropout>) -> Tensor<3> {
+    encoder::encode(config, weights, batch, dropout)
 }
 
 /// The rest of [`forecast_outputs`], from the codes of [`encode`] on: skip, covariate effects, day head, quantiles, counts.

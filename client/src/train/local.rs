@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha12Rng;
 
-use super::plain::{Codes, PlainError, Subset, Trainer, weighted_quantile_loss};
+use super::plain::{Codes, PlainError, Rule, Subset, Trainer, weighted_quantile_loss};
 use crate::data::{series::Series, window::Window};
 use crate::model::{ForwardError, Model};
 
@@ -42,7 +42,8 @@ pub struct LocalTraining {
     pub batch: usize,
     /// Learning rate at the first step; falls to zero along a half cosine.
     pub rate: f32,
-    /// Decay towards the starting weights: how strongly the shared model is trusted.
+    /// Decay towards the starting weights, which are the federation's: how strongly the shared model is trusted. The
+    /// local objective is thereby regularised towards the federation's mean (Liu, Hu, Wu and Smith 2022, MR-MTL).
     pub anchor: f32,
     /// Steps between two looks at the validation windows.
     pub evaluate_every: usize,
@@ -50,7 +51,11 @@ pub struct LocalTraining {
     pub patience: usize,
     /// Relative improvement on validation below which the start is kept.
     pub improvement_min: f64,
-    /// Order of the windows.
+    /// Rule by which they move.
+    pub rule: Rule,
+    /// Share of what each block adds that is dropped, where the encoder is trained.
+    pub dropout: f32,
+    /// Order of the windows, and what is dropped.
     pub seed: u64,
 }
 
@@ -66,6 +71,8 @@ impl LocalTraining {
             evaluate_every: 20,
             patience: 2,
             improvement_min: 0.002,
+            rule: Rule::AdamW,
+            dropout: 0.0,
             seed,
         }
     }
@@ -88,6 +95,8 @@ impl LocalTraining {
             evaluate_every: 25,
             patience: 4,
             improvement_min: 0.002,
+            rule: Rule::AdamW,
+            dropout: 0.1,
             seed,
         }
     }
@@ -114,7 +123,9 @@ impl LocalTraining {
             Subset::Heads => Some(Codes::compute(model, train).map_err(PlainError::from)?),
             Subset::HeadsAndText | Subset::All => None,
         };
-        let mut trainer = Trainer::new(model, self.subset, self.anchor, true, 0.9);
+        let mut trainer = Trainer::new(model, self.subset, self.anchor, true, 0.9)
+            .by(self.rule, self.anchor, true)
+            .dropping(self.dropout, self.seed);
         let mut order = Order::new(train.len(), self.seed);
         let mut looks_without = 0;
         for step in 0..self.steps {

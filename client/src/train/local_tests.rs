@@ -30,6 +30,22 @@ fn promoted(config: &ModelConfig, count: usize, seed: u64) -> Vec<Window> {
     windows
 }
 
+#[test]
+fn gradient_descent_and_dropout_learn_as_well_and_the_seed_decides() {
+    let (start, windows) = (example::model(&config(), 1), promoted(&config(), 32, 1));
+    let trained = |rule, dropout, seed| {
+        let training = LocalTraining { rule, dropout, seed, rate: 0.05, improvement_min: 0.0, ..quick(Subset::All) };
+        training.run(&start, &windows, &windows, &mut silent).unwrap()
+    };
+    let momentum = Rule::Sgd { momentum: 0.9 };
+    let plain = trained(momentum, 0.0, 1);
+    assert!(plain.validation_after.unwrap() < 0.98 * plain.validation_before.unwrap(), "{plain:?}");
+    let dropped = trained(momentum, 0.2, 1);
+    assert!(dropped.validation_after < dropped.validation_before);
+    assert_ne!(dropped.model, plain.model);
+    assert_eq!(dropped.model, trained(momentum, 0.2, 1).model);
+}
+
 fn quick(subset: Subset) -> LocalTraining {
     LocalTraining { subset, steps: 60, batch: 16, rate: 0.01, evaluate_every: 10, ..LocalTraining::fine_tuning(1) }
 }

@@ -5,10 +5,10 @@ use std::ops::Range;
 use burn::tensor::{Gradients, Tensor, TensorData};
 use forecastle_proto::model::ParameterEntry;
 
-use super::adamw::AdamW;
+use super::{adamw::AdamW, sgd::Sgd};
 use crate::data::window::Window;
 use crate::device::{DeviceFailure, Work, in_passes, passes, passes::DeviceCause};
-use crate::model::{self, Batch, BatchError, ForwardError, Model, Weights};
+use crate::model::{self, Batch, BatchError, Dropout, ForwardError, Model, Weights};
 
 /// Largest norm of a batch's gradient.
 const GRADIENT_NORM_MAX: f32 = 1.0;
@@ -33,6 +33,25 @@ impl Subset {
             Self::All => true,
         }
     }
+}
+
+/// The rule by which plain training moves parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Rule {
+    /// Adam with decoupled decay.
+    #[default]
+    AdamW,
+    /// Gradient descent with this momentum.
+    Sgd {
+        /// In `0..1`.
+        momentum: f32,
+    },
+}
+
+/// State of either rule.
+enum Optimizer {
+    AdamW(AdamW),
+    Sgd(Sgd),
 }
 
 /// Why plain training stopped.
@@ -77,7 +96,9 @@ impl From<ForwardError> for PlainError {
 pub struct Trainer {
     model: Model,
     subset: Subset,
-    optimizer: AdamW,
+    optimizer: Optimizer,
+    /// Rate and seed of dropout in the encoder.
+    dropout: Option<(f32, u64)>,
     values: Vec<f32>,
     averaged: Vec<f32>,
     averaging: f32,
@@ -97,9 +118,27 @@ impl Trainer {
     /// zero. `averaging` is the rate of the exponential average that [`Self::averaged`] returns, 0 for none.
     pub fn new(model: &Model, subset: Subset, decay: f32, anchored: bool, averaging: f32) -> Self {
         let values = gather(model, subset);
-        let optimizer = AdamW::new(values.len(), decay, anchored.then(|| values.clone()));
+        let optimizer = Optimizer::AdamW(AdamW::new(values.len(), decay, anchored.then(|| values.clone())));
         let (averaged, pace) = (values.clone(), vec![1.0; values.len()]);
-        Self { model: model.clone(), subset, optimizer, values, averaged, averaging, steps: 0, pace }
+        Self { model: model.clone(), subset, optimizer, dropout: None, values, averaged, averaging, steps: 0, pace }
+    }
+
+    /// Moves parameters by `rule`; to be chosen before the first step.
+    #[must_use]
+    pub fn by(mut self, rule: Rule, decay: f32, anchored: bool) -> Self {
+        let (len, anchor) = (self.values.len(), anchored.then(|| self.values.clone()));
+        self.optimizer = match rule {
+            Rule::AdamW => Optimizer::AdamW(AdamW::new(len, decay, anchor)),
+            Rule::Sgd { momentum } => Optimizer::Sgd(Sgd::new(len, momentum, decay, anchor)),
+        };
+        self
+    }
+
+    /// Drops a share `rate` of what each block adds, where the encoder is trained.
+    #[must_use]
+    pub fn dropping(mut self, rate: f32, seed: u64) -> Self {
+        self.dropout = (rate > 0.0).then_some((rate, seed));
+        self
     }
 
     /// Multiplies the learning rate of the parameters above the encoder.
@@ -155,7 +194,10 @@ impl Trainer {
         if norm > GRADIENT_NORM_MAX {
             gradient.iter_mut().for_each(|g| *g *= GRADIENT_NORM_MAX / norm);
         }
-        self.optimizer.step(&mut self.values, &gradient, rate, &self.pace);
+        match &mut self.optimizer {
+            Optimizer::AdamW(state) => state.step(&mut self.values, &gradient, rate, &self.pace),
+            Optimizer::Sgd(state) => state.step(&mut self.values, &gradient, rate, &self.pace),
+        }
         self.steps += 1;
         // Early averages forget the start quickly, late ones reach back `1 / (1 − averaging)` steps.
         let keep = self.averaging.min(self.steps as f32 / (self.steps as f32 + 9.0));
@@ -177,7 +219,12 @@ impl Trainer {
             let weights = Weights::trained(&self.model, 1, &device, |entry| subset.holds(entry));
             let codes = match codes {
                 Some((indices, codes)) => codes.tensor(&indices[piece], config.day_features),
-                None => model::encode(config, &weights, &batch),
+                None => {
+                    // Each pass draws masks of its own, whatever else is computed at the same time.
+                    let drawn = (self.steps as u64) << 32 | piece.start as u64;
+                    let dropout = self.dropout.map(|(rate, seed)| Dropout::new(rate, seed ^ drawn));
+                    model::encode_with(config, &weights, &batch, dropout)
+                }
             };
             let loss = model::training_loss(&batch, model::decode(config, &weights, &batch, codes));
             let gradients = loss.backward();
