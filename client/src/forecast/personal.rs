@@ -10,13 +10,15 @@ use super::{Calibration, Forecast, Forecaster, PastForecasts};
 use crate::{
     data::{series::Series, window::Window},
     model::{ForwardError, Model},
-    train::{LocalTraining, LocalTrainingError, TrainingSeries, merchant::training_series},
+    train::{CutWindows, LocalTraining, LocalTrainingError, TrainingSeries, Windows, merchant::training_series},
 };
 
 /// Most training windows that one series gives to local training; more windows of the same series look alike.
 const WINDOWS_PER_SERIES: usize = 12;
 /// Past origins, a horizon apart, whose forecasts calibrate the next.
 const ORIGINS: usize = 4;
+/// Windows that exist at the same time while past origins are forecast.
+const TOGETHER: usize = 1024;
 
 /// A model made a merchant's own.
 pub struct Personal {
@@ -47,19 +49,21 @@ impl Personal {
     /// [`PersonalError`].
     pub fn train(base: &Model, series: &[Series], settings: &LocalTraining) -> Result<Self, PersonalError> {
         let (shape, horizon) = (base.shape(), base.shape().horizon);
-        let (mut train, mut validation) = (Vec::new(), Vec::new());
-        let mut origins: [Vec<Window>; ORIGINS] = std::array::from_fn(|_| Vec::new());
-        for one in training_series(series.to_vec(), base.config()) {
+        let all = training_series(series.to_vec(), base.config());
+        let none = CutWindows::none(&all, shape);
+        let (mut train, mut validation) = (none.clone(), none.clone());
+        let mut origins: [CutWindows<'_>; ORIGINS] = std::array::from_fn(|_| none.clone());
+        for (place, one) in all.iter().enumerate() {
             let last = one.series.y.len().saturating_sub(horizon);
             let earlier: Vec<usize> = one.cuts.iter().copied().filter(|cut| cut + horizon <= last).collect();
             let stride = earlier.len().div_ceil(WINDOWS_PER_SERIES).max(1);
-            train.extend(earlier.iter().rev().step_by(stride).map(|&cut| one.window(cut, shape)));
+            earlier.iter().rev().step_by(stride).for_each(|&cut| train.add(place, cut));
             if one.cuts.contains(&last) && !earlier.is_empty() {
-                validation.push(one.window(last, shape));
+                validation.add(place, last);
                 for (back, windows) in (1..ORIGINS).zip(origins.iter_mut().rev().skip(1)) {
                     let cut = last.saturating_sub(back * horizon);
                     if one.cuts.contains(&cut) {
-                        windows.push(one.window(cut, shape));
+                        windows.add(place, cut);
                     }
                 }
             }
@@ -95,10 +99,16 @@ impl Personal {
     }
 
     /// Learns from the windows of past origins, oldest first.
-    fn calibrate(forecaster: &Forecaster, origins: &[Vec<Window>]) -> Result<Calibration, ForwardError> {
-        let past = origins.iter().filter(|windows| !windows.is_empty()).map(|windows| {
-            let truths = windows.iter().map(|w| w.future.clone()).collect();
-            Ok(PastForecasts { forecasts: forecaster.predict(windows)?, truths })
+    fn calibrate(forecaster: &Forecaster, origins: &[CutWindows<'_>]) -> Result<Calibration, ForwardError> {
+        let past = origins.iter().filter(|windows| windows.count() > 0).map(|windows| {
+            let mut past = PastForecasts::default();
+            let every: Vec<usize> = (0..windows.count()).collect();
+            for some in every.chunks(TOGETHER) {
+                let some: Vec<Window> = some.iter().map(|&i| windows.window(i).into_owned()).collect();
+                past.forecasts.extend(forecaster.predict(&some)?);
+                past.truths.extend(some.into_iter().map(|window| window.future));
+            }
+            Ok(past)
         });
         Ok(Calibration::fit(&past.collect::<Result<Vec<_>, ForwardError>>()?))
     }

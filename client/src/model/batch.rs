@@ -122,9 +122,14 @@ impl Batch {
     ///
     /// # Errors
     /// [`BatchError`] names the window that does not fit the model.
-    pub(crate) fn pass(config: &ModelConfig, windows: &[Window], device: &Device) -> Result<Self, BatchError> {
+    pub(crate) fn pass<'a>(
+        config: &ModelConfig,
+        windows: impl IntoIterator<Item = &'a Window>,
+        device: &Device,
+    ) -> Result<Self, BatchError> {
+        let windows: Vec<&Window> = windows.into_iter().collect();
         let rows = crate::device::place().passes().rows_for(windows.len());
-        Self::of_units(config, &[windows.iter().collect()], rows, device)
+        Self::of_units(config, &[windows], rows, device)
     }
 
     /// A batch of privacy units, each of at most `rows` windows.

@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha12Rng;
 
 use super::plain::{Codes, PlainError, Rule, Subset, Trainer, weighted_quantile_loss};
+use super::windows::Windows;
 use crate::data::{series::Series, window::Window};
 use crate::model::{ForwardError, Model};
 
@@ -110,14 +111,14 @@ impl LocalTraining {
     pub fn run(
         &self,
         model: &Model,
-        train: &[Window],
-        validation: &[Window],
+        train: &(impl Windows + ?Sized),
+        validation: &(impl Windows + ?Sized),
         report: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<LocalOutcome, LocalTrainingError> {
         let before = weighted_quantile_loss(model, validation)?;
         let mut best =
             LocalOutcome { model: model.clone(), steps: 0, validation_before: before, validation_after: before };
-        let (Some(before), false) = (before, train.is_empty()) else { return Ok(best) };
+        let (Some(before), false) = (before, train.count() == 0) else { return Ok(best) };
         let mut least = before * (1.0 - self.improvement_min);
         let codes = match self.subset {
             Subset::Heads => Some(Codes::compute(model, train).map_err(PlainError::from)?),
@@ -126,11 +127,12 @@ impl LocalTraining {
         let mut trainer = Trainer::new(model, self.subset, self.anchor, true, 0.9)
             .by(self.rule, self.anchor, true)
             .dropping(self.dropout, self.seed);
-        let mut order = Order::new(train.len(), self.seed);
+        let mut order = Order::new(train.count(), self.seed);
         let mut looks_without = 0;
         for step in 0..self.steps {
             let indices = order.next(self.batch);
-            let windows: Vec<&Window> = indices.iter().map(|&i| &train[i]).collect();
+            let windows: Vec<_> = indices.iter().map(|&i| train.window(i)).collect();
+            let windows: Vec<&Window> = windows.iter().map(AsRef::as_ref).collect();
             let rate = self.rate * cosine(step, self.steps);
             let loss = match &codes {
                 Some(codes) => trainer.step_with_codes(&windows, &indices, codes, rate)?,

@@ -15,6 +15,7 @@ pub mod plain;
 pub mod private;
 pub mod sampler;
 mod sgd;
+mod windows;
 
 pub use adamw::AdamW;
 pub use contribution::{ContributionError, LocalSteps, RoundTraining};
@@ -24,3 +25,4 @@ pub use plain::{PlainError, Rule, Subset, Trainer, weighted_quantile_loss};
 pub use private::{PrivateStep, PrivateStepError, TrainingSeries};
 pub use sampler::{EntropyError, Sampling};
 pub use sgd::Sgd;
+pub use windows::{CutWindows, Windows};

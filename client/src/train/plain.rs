@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{Gradients, Tensor, TensorData};
 use forecastle_proto::model::ParameterEntry;
 
-use super::{adamw::AdamW, sgd::Sgd};
+use super::{adamw::AdamW, sgd::Sgd, windows::Windows};
 use crate::data::window::Window;
 use crate::device::{DeviceFailure, Work, in_passes, passes, passes::DeviceCause};
 use crate::model::{self, Batch, BatchError, Dropout, ForwardError, Model, Weights};
@@ -251,16 +251,18 @@ impl Codes {
     ///
     /// # Errors
     /// [`ForwardError`] names the window that does not fit, or the device that failed.
-    pub fn compute(model: &Model, windows: &[Window]) -> Result<Self, ForwardError> {
+    pub fn compute(model: &Model, windows: &(impl Windows + ?Sized)) -> Result<Self, ForwardError> {
         let (device, config) = (model::device(), model.config());
         let weights = Weights::shared(model, &device);
         let width = config.horizon * config.day_features;
-        let mut values = Vec::with_capacity(windows.len() * width);
+        let mut values = Vec::with_capacity(windows.count() * width);
         let encode = |piece: Range<usize>| {
-            let batch = Batch::pass(config, &windows[piece.clone()], &device).map_err(|e| e.shifted(piece.start))?;
+            let part: Vec<_> = piece.clone().map(|i| windows.window(i)).collect();
+            let batch =
+                Batch::pass(config, part.iter().map(AsRef::as_ref), &device).map_err(|e| e.shifted(piece.start))?;
             Ok::<_, ForwardError>(passes::read(model::encode(config, &weights, &batch))?)
         };
-        in_passes(Work::Rows, windows.len(), encode, |piece, codes| {
+        in_passes(Work::Rows, windows.count(), encode, |piece, codes| {
             values.extend(&codes[..piece.len() * width]);
             Ok(())
         })?;
@@ -283,21 +285,27 @@ impl Codes {
 ///
 /// # Errors
 /// [`ForwardError`] names the window that does not fit, or the device that failed.
-pub fn weighted_quantile_loss(model: &Model, windows: &[Window]) -> Result<Option<f64>, ForwardError> {
+pub fn weighted_quantile_loss(model: &Model, windows: &(impl Windows + ?Sized)) -> Result<Option<f64>, ForwardError> {
     let (device, config) = (model::device(), model.config());
     let weights = Weights::shared(model, &device);
     let (mut loss, mut volume) = (0.0f64, 0.0f64);
     let forward = |piece: Range<usize>| {
-        let batch = Batch::pass(config, &windows[piece.clone()], &device).map_err(|e| e.shifted(piece.start))?;
+        let part: Vec<_> = piece.clone().map(|i| windows.window(i)).collect();
+        let batch = Batch::pass(config, part.iter().map(AsRef::as_ref), &device).map_err(|e| e.shifted(piece.start))?;
         let losses = model::window_losses(&batch, model::forward(config, &weights, &batch));
-        Ok::<_, ForwardError>((passes::read(losses)?, batch.scales().to_vec()))
-    };
-    in_passes(Work::Rows, windows.len(), forward, |piece, (losses, scales)| {
-        for ((window, mean), scale) in windows[piece].iter().zip(losses).zip(scales) {
+        let losses = passes::read(losses)?;
+        let sums = part.iter().zip(losses).zip(batch.scales()).map(|((window, mean), scale)| {
             let cells = window.future.iter().filter(|y| !y.is_nan());
             let count = cells.clone().count() as f64;
-            loss += f64::from(mean) * f64::from(scale) * count;
-            volume += cells.map(|y| f64::from(y.abs())).sum::<f64>();
+            let loss = f64::from(mean) * f64::from(*scale) * count;
+            (loss, cells.map(|y| f64::from(y.abs())).sum::<f64>())
+        });
+        Ok::<_, ForwardError>(sums.collect::<Vec<_>>())
+    };
+    in_passes(Work::Rows, windows.count(), forward, |_, sums| {
+        for (window_loss, window_volume) in sums {
+            loss += window_loss;
+            volume += window_volume;
         }
         Ok(())
     })?;
