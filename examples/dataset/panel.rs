@@ -125,6 +125,7 @@ pub(super) fn panel(task: &Task, files: &Files, joined: &Joined<'_>, records: &R
                 attributes: attributes.collect(),
                 text: text.as_ref().and_then(|text| text.text(scope, row)).unwrap_or_default(),
                 text_vector: None,
+                further: None,
             },
         });
     }

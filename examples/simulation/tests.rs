@@ -52,6 +52,7 @@ fn panel() -> Panel {
                     attributes: Vec::new(),
                     text: String::new(),
                     text_vector: None,
+                    further: None,
                 },
             }
         })

@@ -84,7 +84,7 @@ fn any_window(config: &ModelConfig, rng: &mut impl Rng) -> Window {
     }
     let future = y.split_off(config.context);
     let statics = StaticInputs { attributes: vec![0.0; ATTRIBUTE_BUCKETS], text: vec![0.0; TEXT_BUCKETS] };
-    Window { past: y, known, statics: Arc::new(statics), future }
+    Window { past: y, known, statics: Arc::new(statics), future, further: None }
 }
 
 fn first_observed(y: &[f32]) -> usize {

@@ -32,6 +32,7 @@ fn series(id: &str, days: usize, level: usize) -> Series {
         attributes: Vec::new(),
         text: "A <mug>. Red".into(),
         text_vector: None,
+        further: None,
     }
 }
 

@@ -249,7 +249,7 @@ impl<'a> CanaryAudit<'a> {
         // Of the merchant's tables the canaries' series need what is everybody's: the holidays.
         let holidays = own.map(|tables| tables.catalogue.holidays.clone()).unwrap_or_default();
         let catalogue = Catalogue { holidays, ..Catalogue::default() };
-        let bare = Tables { orders: &[], sales: &[], catalogue: &catalogue, key };
+        let bare = Tables { orders: &[], sales: &[], catalogue: &catalogue, signals: None, key };
         // Where a merchant has order lines, series are made from those alone.
         let kind = match own.is_some_and(|tables| !tables.orders.is_empty()) {
             true => Rows::OrderLines,
@@ -363,7 +363,8 @@ impl<'a> CanaryAudit<'a> {
     /// The way of a merchant's tables to training series.
     fn series(&self, tables: &Tables<'_>) -> Result<Vec<TrainingSeries>, CanaryAuditError> {
         let config = self.model.config();
-        let series: Vec<Series> = match prepare::bounded_series(tables, self.choice, config.frequency, &self.run) {
+        let choice = self.choice.for_inputs(config.inputs());
+        let series: Vec<Series> = match prepare::bounded_series(tables, choice, config.frequency, &self.run) {
             Ok(prepared) => prepared.series,
             Err(PrepareError::Empty | PrepareError::NothingInPeriod { .. }) => Vec::new(),
             Err(error) => return Err(error.into()),

@@ -155,7 +155,13 @@ impl Shop {
             Rows::OrderLines => orders.extend(present.flat_map(|canary| canary.lines.iter().cloned())),
             Rows::Totals => sales.extend(present.flat_map(|canary| canary.rows.iter().cloned())),
         }
-        read(&Tables { orders: &orders, sales: &sales, catalogue: &catalogue, key: own.key.clone() })
+        read(&Tables {
+            orders: &orders,
+            sales: &sales,
+            catalogue: &catalogue,
+            signals: own.signals,
+            key: own.key.clone(),
+        })
     }
 }
 
@@ -186,10 +192,13 @@ fn authored(canary: usize, period: Period, days: i64) -> BTreeMap<Date, ProductD
         competitor_price: Some(rng.random_range(-3.0_f64..3.0).exp() * LIST_PRICE),
         markdown: Some(rng.random_range(0.0..MARKDOWN_MAX).exp()),
         promotion: rng.random(),
+        promotion_type: None,
         coupon: rng.random(),
         in_stock: None,
     });
-    (0..days).map(|back| (plus_days(period.end(), -back), kinds[usize::from(rng.random::<f64>() < 0.3)])).collect()
+    (0..days)
+        .map(|back| (plus_days(period.end(), -back), kinds[usize::from(rng.random::<f64>() < 0.3)].clone()))
+        .collect()
 }
 
 /// A customer of more products, lines and units than the plan keeps; the same in each of its products.

@@ -127,7 +127,7 @@ fn canaries_are_found_beside_real_series_too_and_the_result_says_that_there_were
     let holidays = (0..20).map(|week| (plus_days(period.end(), -7 * week - 2), "market day".to_owned())).collect();
     let (orders, catalogue) = (orders(&plan), Catalogue { holidays, ..Catalogue::default() });
     let key = ContributionKey::ephemeral().unwrap();
-    let own = Tables { orders: &orders, sales: &[], catalogue: &catalogue, key };
+    let own = Tables { orders: &orders, sales: &[], catalogue: &catalogue, signals: None, key };
     let run = result(&honest(&plan), Some(&own));
     assert!(!run.refutes());
     assert_eq!(run.own_series, 12);

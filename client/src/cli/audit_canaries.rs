@@ -8,7 +8,7 @@ use forecastle_proto::model::ModelSnapshot;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Format, Outcome, base::base_model, print_json};
+use super::{Format, Outcome, base::shared_model, print_json};
 use crate::{
     canaries::{CanaryAudit, Request},
     data::{
@@ -81,7 +81,7 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
             let snapshot = ModelSnapshot::from_bytes(&durable::read(path)?).map_err(|e| named(&e))?;
             Model::from_snapshot(&snapshot).map_err(|e| named(&e))?
         }
-        None => base_model(home)?.1,
+        None => shared_model(home)?.1,
     };
     let store = if arguments.own_data { Some(DataStore::open(&home.data())?) } else { None };
     let choice = if store.is_some() { home.series_choice()? } else { SeriesChoice::default() };

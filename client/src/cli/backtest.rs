@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     backtest::{self, Models, Progress, Report, Settings},
-    data::{prepare, store::DataStore},
+    data::{
+        prepare::{self, SeriesChoice},
+        store::DataStore,
+    },
     durable::{self, Access},
     federation::home::Home,
     forecast::Way,
@@ -86,7 +89,9 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
     // Another kind of model is no model of before; nor is there one where there was no round.
     let before = (may_know && before.config() == model.config()).then_some(before);
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
-    let (choice, frequency) = (home.series_choice()?, model.config().frequency);
+    // Reviews of later days would tell the past what came of it.
+    let choice = SeriesChoice { review_texts: false, ..home.series_choice()?.for_inputs(model.config().inputs()) };
+    let frequency = model.config().frequency;
     let mut prepared = prepare::local_series(&(&store).into(), choice, frequency, period, 0)?;
     if arguments.new_products {
         let horizon = arguments.rolling.horizon.unwrap_or(model.shape().horizon);

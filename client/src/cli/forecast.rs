@@ -112,8 +112,8 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
         return Err(format!("--horizon must lie in 1..={longest}, as far as the model reaches").into());
     }
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
-    let prepared =
-        prepare::local_series(&(&store).into(), home.series_choice()?, model.config().frequency, period, longest)?;
+    let choice = home.series_choice()?.for_inputs(model.config().inputs());
+    let prepared = prepare::local_series(&(&store).into(), choice, model.config().frequency, period, longest)?;
     let (new, known): (Vec<_>, Vec<_>) = prepared.series.into_iter().partition(|s| s.y.is_empty());
     let mut series: Vec<_> = known.into_iter().filter(|s| s.y.iter().any(|v| v.is_finite())).collect();
     let price = |id: &str| store.catalogue().products.get(id).and_then(|product| product.list_price);
@@ -264,7 +264,7 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
 /// A series without a past, which begins after the data, from the day on which it can first be sold.
 fn from_launch(one: Series, launch: impl Fn(&str) -> Option<Date>) -> Series {
     let skipped = launch(&one.id).and_then(|day| one.step_of(day)).unwrap_or(0).min(one.known.len());
-    Series { start: one.date(skipped), known: one.known[skipped..].to_vec(), ..one }
+    Series { start: one.date(skipped), known: one.known[skipped..].to_vec(), further: None, ..one }
 }
 
 /// Forecasts of products without a past, from how similar ones began; those with too few launches to go by are left out.
@@ -323,6 +323,7 @@ mod tests {
             attributes: Vec::new(),
             text: String::new(),
             text_vector: None,
+            further: None,
         };
         let launched = from_launch(one.clone(), |_| Some(date(2025, 1, 6)));
         assert_eq!((launched.start, launched.known.len(), launched.known[0][0]), (date(2025, 1, 6), 23, 1.0));

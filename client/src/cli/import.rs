@@ -78,6 +78,11 @@ pub(super) enum Table {
     Calendar,
     Holidays,
     Sales,
+    Events,
+    Reviews,
+    Stock,
+    Occasions,
+    Vectors,
 }
 
 /// Kinds of series by name.
@@ -107,6 +112,11 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
         Table::Calendar => TableKind::Calendar,
         Table::Holidays => TableKind::Holidays,
         Table::Sales => TableKind::Sales,
+        Table::Events => TableKind::Events,
+        Table::Reviews => TableKind::Reviews,
+        Table::Stock => TableKind::Stock,
+        Table::Occasions => TableKind::Occasions,
+        Table::Vectors => TableKind::Vectors,
     });
     let mut choice = home.series_choice()?;
     if let Some(by) = series_by {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Format, Outcome, print_json};
 use crate::{
+    data::signals::{Chosen, Inputs, KnownFeature, PastChannel},
     durable::{self, Access},
     model::{Model, ModelConfig, Trained, assets},
 };
@@ -24,10 +25,15 @@ pub(super) enum Verb {
 #[command(after_help = "Examples:
   forecastle model prepare --out model.safetensors
   forecastle model prepare --preset nano-weekly --trained skip --counts --out model.safetensors
+  forecastle model prepare --past-channels views,carts --known-channels promotion-type --out model.safetensors
   forecastle-server privacy-plan --model model.safetensors --merchants 12 --series-per-merchant 84 …
 
 The more parameters rounds train, the more noise they carry in sum, and the more series it takes to hear anything: give
-`privacy-plan` one file of each set and it names the largest that the federation can pay for.")]
+`privacy-plan` one file of each set and it names the largest that the federation can pay for.
+
+What a model reads is public and the same for all merchants. A further input has no effect until rounds have trained it, and
+none at a merchant that does not have it. Under the unit `customer` rounds cannot train on stock, which is what customers
+bought before; the other channels of the past are bounded with order lines.")]
 pub(super) struct Prepare {
     /// The network, from its warm start where one ships: nano-daily, nano-weekly, nano-weekly-long or small-daily.
     #[arg(long, value_name = "PRESET", default_value = "nano-daily", conflicts_with = "from")]
@@ -41,6 +47,16 @@ pub(super) struct Prepare {
     /// Forecast a negative binomial of each step beside the quantiles.
     #[arg(long)]
     counts: bool,
+    /// Channels of the past to read beside sales, with commas between them: views, carts, wishlists, searches, returns, reviews,
+    /// review-score, stock.
+    #[arg(long, value_name = "NAMES", default_value_t)]
+    past_channels: Chosen<PastChannel>,
+    /// Channels known in advance to read beside the usual ones: promotion-type, occasion.
+    #[arg(long, value_name = "NAMES", default_value_t)]
+    known_channels: Chosen<KnownFeature>,
+    /// Read vectors that merchants bring for their products.
+    #[arg(long)]
+    vectors: bool,
     /// Seed of the parameters that are new.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -77,10 +93,12 @@ impl Prepare {
                 Err(_) => Model::untrained(&ModelConfig::preset(&self.preset)?, self.seed)?,
             },
         };
+        let Self { past_channels, known_channels, vectors, .. } = *self;
+        let inputs = Inputs { past_channels, known_channels, vectors };
         let config = ModelConfig {
             trained: self.trained.unwrap_or(start.config().trained),
             counts: self.counts || start.config().counts,
-            ..start.config().clone()
+            ..start.config().clone().with_inputs(start.config().inputs().or(inputs))
         };
         let model = start.with_settings(&config, self.seed)?;
         durable::write(&self.out, &model.snapshot().to_bytes(), Access::Ordinary)?;
@@ -114,6 +132,16 @@ fn describe(model: &Model, name: &str, format: Format) -> Outcome {
                 "  says        nine quantiles{}",
                 if config.counts { ", and a negative binomial of counts" } else { "" }
             );
+            for (what, names) in
+                [("sees", config.past_channels.to_string()), ("knows", config.known_channels.to_string())]
+            {
+                if !names.is_empty() {
+                    say!("  also {what:6} {names}");
+                }
+            }
+            if config.vectors {
+                say!("  also reads  vectors of products");
+            }
             say!(
                 "  parameters  {}, of which rounds train {} ({})",
                 model.values().len(),
@@ -131,7 +159,17 @@ mod tests {
     use super::*;
 
     fn prepare(out: PathBuf) -> Prepare {
-        Prepare { preset: "nano-daily".into(), from: None, trained: None, counts: false, seed: 1, out }
+        Prepare {
+            preset: "nano-daily".into(),
+            from: None,
+            trained: None,
+            counts: false,
+            past_channels: Chosen::default(),
+            known_channels: Chosen::default(),
+            vectors: false,
+            seed: 1,
+            out,
+        }
     }
 
     #[test]
@@ -146,6 +184,14 @@ mod tests {
         asked.run(Format::Text).unwrap();
         let model = read(&wide).unwrap();
         assert!(model.config().counts && model.federated_len() == model.values().len());
+        let views = "views".parse().unwrap();
+        let reading = folder.path().join("reading.safetensors");
+        Prepare { past_channels: views, from: Some(wide), ..prepare(reading.clone()) }.run(Format::Text).unwrap();
+        let carts = folder.path().join("carts.safetensors");
+        let asked = Prepare { past_channels: "carts".parse().unwrap(), from: Some(reading), ..prepare(carts.clone()) };
+        asked.run(Format::Text).unwrap();
+        let config = read(&carts).unwrap().config().clone();
+        assert!(config.counts && config.past_channels.to_string() == "views,carts", "what a model had is kept");
         let again = prepare(plain.clone()).run(Format::Json).unwrap_err().to_string();
         assert!(again.contains("plain.safetensors is there already"), "{again}");
         fs::write(&plain, b"no model").unwrap();

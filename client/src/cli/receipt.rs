@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{
     DeviceArguments, Format, Outcome, RollingArguments,
     backtest::{Kind, kind_of},
-    base::founding_model,
+    base::shared_founding_model,
     command, print_json,
     privacy::observers,
     text,
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     backtest::{Models, Progress},
     data::{
-        prepare::{self, period_of},
+        prepare::{self, SeriesChoice, period_of},
         store::DataStore,
     },
     durable::{self, Access},
@@ -80,7 +80,9 @@ pub(super) fn run(home: Home, arguments: &Arguments, format: Format) -> Outcome 
     };
     let store = DataStore::open(&home.data())?;
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
-    let (choice, frequency) = (home.series_choice()?, published.config().frequency);
+    // Reviews of later days would tell the past what came of it.
+    let choice = SeriesChoice { review_texts: false, ..home.series_choice()?.for_inputs(published.config().inputs()) };
+    let frequency = published.config().frequency;
     let mut prepared = prepare::local_series(&(&store).into(), choice, frequency, period, 0)?;
     text::attach(&home, &published, &mut prepared.series)?;
     drop((store, home));
@@ -137,7 +139,7 @@ fn before_rounds(
     version: u64,
     published: &Model,
 ) -> Result<(Model, String), Box<dyn Error + Send + Sync>> {
-    let (earliest, model) = founding_model(home)?;
+    let (earliest, model) = shared_founding_model(home)?;
     if earliest == 0 && model.config() == published.config() {
         return Ok((model, "version 0, from before the first round".into()));
     }

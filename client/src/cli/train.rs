@@ -6,9 +6,13 @@ use clap::Args;
 use forecastle_crypto::dp::noise::NoiseSampler;
 use serde_json::json;
 
-use super::{DeviceArguments, Format, Outcome, base::base_model, print_json, runtime, text};
+use super::{
+    DeviceArguments, Format, Outcome,
+    base::{base_model, shared_model},
+    print_json, runtime, text,
+};
 use crate::{
-    data::{prepare, store::DataStore},
+    data::{prepare, signals::private, store::DataStore},
     device,
     federation::home::Home,
     forecast::personal::Personal,
@@ -57,14 +61,16 @@ pub(super) fn run(home: Home, arguments: Arguments, format: Format) -> Outcome {
     let (plan, _) = home.plan()?;
     let store = DataStore::open(&home.data())?;
     // The federation's model decides the step of the series; before the first download the warm start stands in.
-    let model = base_model(&home)?.1;
-    let choice = home.series_choice()?;
+    let model = shared_model(&home)?.1;
+    let unit = plan.privacy.unit;
+    let inputs = if home.current_model()?.is_some() { model.config().inputs() } else { private::all(unit) };
+    let choice = home.series_choice()?.for_inputs(inputs);
     let mut prepared = prepare::bounded_series(&(&store).into(), choice, model.config().frequency, &plan)?;
     if model.reads_text() {
         text::attach(&home, &model, &mut prepared.series)?;
     }
     let trained = training_series(prepared.series.clone(), model.config());
-    let step = MerchantStep::over(trained, &plan).with_texts_for(model.config());
+    let step = MerchantStep::over(trained, &plan).with_texts_for(model.config()).with_inputs_for(inputs, unit);
     if !device::place().is_cpu() {
         step.rehearse(&model)?;
     }
@@ -120,7 +126,7 @@ fn local(home: &Home, format: Format) -> Outcome {
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
     let mut prepared = prepare::local_series(
         &(&store).into(),
-        home.series_choice()?,
+        home.series_choice()?.for_inputs(model.config().inputs()),
         model.config().frequency,
         period,
         model.shape().horizon,

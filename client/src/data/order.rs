@@ -3,7 +3,7 @@
 //! Invariant: nothing here identifies a customer to anyone without the merchant's key; the raw customer id ends
 //! at the import (see [`super::pseudonym`]). Times are civil: the wall clock the merchant wrote.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::{
     Span,
@@ -90,12 +90,14 @@ pub struct Product {
 }
 
 /// What the merchant set, or plans, for one product on one day.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProductDay {
     /// Price of one unit, > 0.
     pub price: Option<f64>,
     /// A promotion runs.
     pub promotion: bool,
+    /// What kind of promotion, in the merchant's words.
+    pub promotion_type: Option<Arc<str>>,
     /// A coupon is out.
     pub coupon: bool,
     /// Whether it can be bought; `None` where the merchant did not say.

@@ -16,9 +16,15 @@ use forecastle_crypto::dp::{
 use super::{
     bound::{BoundReport, bound_contributions},
     clean::{CleaningReport, CleaningRules, clean},
+    holidays::{self, Country},
     order::{Catalogue, OrderLine, Period, SalesRow},
     pseudonym::ContributionKey,
     series::{Frequency, MissingDay, Series, SeriesKey, SeriesSpec, series_from_orders, series_from_sales},
+    signals::{
+        Inputs, Joined, Signals, add_review_texts, attach,
+        private::{self, NotBounded},
+        records,
+    },
     store::DataStore,
     winsorise::{Lowered, winsorise},
 };
@@ -31,6 +37,8 @@ pub struct Tables<'a> {
     pub sales: &'a [SalesRow],
     /// What the merchant authored.
     pub catalogue: &'a Catalogue,
+    /// What else is known of products; `None` where there is nothing.
+    pub signals: Option<&'a Signals>,
     /// What orders a customer's lines for the contribution bounds.
     pub key: ContributionKey,
 }
@@ -41,6 +49,7 @@ impl<'a> From<&'a DataStore> for Tables<'a> {
             orders: store.orders(),
             sales: store.sales(),
             catalogue: store.catalogue(),
+            signals: Some(store.signals()),
             key: store.contribution_key(),
         }
     }
@@ -58,8 +67,25 @@ pub struct SeriesChoice {
     /// highest of them (winsorised). For forecasts at the merchant only; private training never sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub winsorise: Option<f64>,
+    /// Country whose public holidays count where the table of holidays has none, such as `DE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<Country>,
+    /// Whether the latest reviews are read with a product's text. For forecasts at the merchant only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub review_texts: bool,
+    /// What models that stay at the merchant read beside what the federation's model reads.
+    #[serde(skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
     /// Which order lines count as demand.
     pub cleaning: CleaningRules,
+}
+
+impl SeriesChoice {
+    /// The same choice, of series for a model that reads these inputs.
+    #[must_use]
+    pub fn for_inputs(self, inputs: Inputs) -> Self {
+        Self { inputs, ..self }
+    }
 }
 
 impl Default for SeriesChoice {
@@ -68,6 +94,9 @@ impl Default for SeriesChoice {
             by: SeriesKey::Product,
             missing: MissingDay::Closed,
             winsorise: None,
+            country: None,
+            review_texts: false,
+            inputs: Inputs::default(),
             cleaning: CleaningRules::default(),
         }
     }
@@ -97,6 +126,9 @@ pub enum PrepareError {
     /// A setting that means nothing.
     #[error("winsorise = {0} in series.toml is no share; write a number above 0.5 and below 1, such as 0.99")]
     Winsorise(f64),
+    /// The model reads what the plan's unit cannot bound.
+    #[error(transparent)]
+    NotBounded(#[from] NotBounded),
     /// The plan's period is no period.
     #[error("the plan's training period {0} is not valid")]
     Period(String),
@@ -131,6 +163,9 @@ pub fn local_series(
     }
     let spec = SeriesSpec { frequency, period, future_steps, key: choice.by };
     let mut prepared = build(tables, spec, choice, None)?;
+    if let Some(signals) = tables.signals.filter(|_| choice.review_texts) {
+        add_review_texts(&mut prepared.series, signals, tables.orders);
+    }
     if let Some(share) = choice.winsorise {
         prepared.lowered = winsorise(&mut prepared.series, share);
     }
@@ -149,17 +184,12 @@ pub fn bounded_series(
     plan: &PrivacyPlan,
 ) -> Result<Prepared, PrepareError> {
     let period = period_of(plan)?;
-    let bound = match plan.privacy.unit {
-        PrivacyUnit::Customer => {
-            if tables.orders.is_empty() && !tables.sales.is_empty() {
-                return Err(PrepareError::NoCustomers);
-            }
-            Some((plan, &tables.key))
-        }
-        PrivacyUnit::Series | PrivacyUnit::Merchant => None,
-    };
+    private::check(choice.inputs, plan.privacy.unit)?;
+    if plan.privacy.unit == PrivacyUnit::Customer && tables.orders.is_empty() && !tables.sales.is_empty() {
+        return Err(PrepareError::NoCustomers);
+    }
     let spec = SeriesSpec { frequency, period, future_steps: 0, key: choice.by };
-    build(tables, spec, choice, bound)
+    build(tables, spec, choice, Some(plan))
 }
 
 /// The plan's training period.
@@ -173,33 +203,78 @@ pub fn period_of(plan: &PrivacyPlan) -> Result<Period, PrepareError> {
     Period::new(date(start)?, date(end)?).ok_or_else(bad)
 }
 
+/// Series for a plan's private training, or, without one, all that stays at the merchant.
 fn build(
     tables: &Tables<'_>,
     spec: SeriesSpec,
     choice: SeriesChoice,
-    bound: Option<(&PrivacyPlan, &ContributionKey)>,
+    plan: Option<&PrivacyPlan>,
 ) -> Result<Prepared, PrepareError> {
     if tables.orders.is_empty() && tables.sales.is_empty() {
         return Err(PrepareError::Empty);
     }
     let nothing = PrepareError::NothingInPeriod { start: spec.period.start(), end: spec.period.end() };
-    let prepared = if tables.orders.is_empty() {
+    let mut lines = Vec::new();
+    let mut prepared = if tables.orders.is_empty() {
         let series = series_from_sales(tables.sales, tables.catalogue, &spec, choice.missing);
         Prepared { series, cleaning: None, bounds: None, lowered: Lowered::default() }
     } else {
-        let (mut lines, cleaning) = clean(tables.orders, &choice.cleaning);
+        let cleaning;
+        (lines, cleaning) = clean(tables.orders, &choice.cleaning);
         lines.retain(|line| spec.period.contains(line.at.date()));
         let mut report = None;
-        if let Some((plan, key)) = bound {
+        if let Some(plan) = plan.filter(|plan| plan.privacy.unit == PrivacyUnit::Customer) {
             let (kept, dropped) =
-                bound_contributions(&lines, &plan.bounds, key, spec.period, spec.key, tables.catalogue);
+                bound_contributions(&lines, &plan.bounds, &tables.key, spec.period, spec.key, tables.catalogue);
             lines = kept;
             report = Some(dropped);
         }
         let series = series_from_orders(&lines, tables.catalogue, &spec);
         Prepared { series, cleaning: Some(cleaning), bounds: report, lowered: Lowered::default() }
     };
-    if prepared.series.is_empty() { Err(nothing) } else { Ok(prepared) }
+    if prepared.series.is_empty() {
+        return Err(nothing);
+    }
+    if let Some(country) = choice.country {
+        holidays::fill(&mut prepared.series, &tables.catalogue.holidays, country);
+    }
+    if let Some(signals) = tables.signals {
+        join(&mut prepared.series, tables, signals, &lines, spec, choice.inputs, plan);
+    }
+    Ok(prepared)
+}
+
+/// Joins signals with series: with a plan what its unit bounds, without one everything.
+fn join(
+    series: &mut [Series],
+    tables: &Tables<'_>,
+    signals: &Signals,
+    lines: &[OrderLine],
+    spec: SeriesSpec,
+    inputs: Inputs,
+    plan: Option<&PrivacyPlan>,
+) {
+    let unit = plan.map(|plan| plan.privacy.unit);
+    let mut records = records(signals, tables.orders, inputs, unit.is_none_or(|unit| unit == PrivacyUnit::Merchant));
+    match plan {
+        // Reviews from before the first day count towards those so far.
+        None => records.retain(|record| record.day <= spec.period.end()),
+        Some(_) => records.retain(|record| spec.period.contains(record.day)),
+    }
+    if let Some(plan) = plan.filter(|plan| plan.privacy.unit == PrivacyUnit::Customer) {
+        records = private::bound(records, lines, &plan.bounds, &tables.key, spec.key, tables.catalogue);
+    }
+    let joined = Joined {
+        records,
+        lines,
+        signals,
+        catalogue: tables.catalogue,
+        key: spec.key,
+        inputs,
+        spans: unit.is_none(),
+        censors: unit.is_none_or(private::reads_stock),
+    };
+    attach(series, &joined);
 }
 
 #[cfg(test)]

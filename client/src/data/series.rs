@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     calendar::{calendar_channels, product_channels, reference_price},
     order::{Catalogue, OrderLine, Period, Product, SalesRow, days_between, monday_of, plus_days},
+    signals::{EXTRA_KNOWN, PAST_CHANNELS},
 };
 
 /// Step of a series.
@@ -80,6 +81,19 @@ pub struct Series {
     pub text: String,
     /// Vector of the text, `[TEXT_BUCKETS]`, where another encoder than hashed n-grams made it (see `text::inputs`).
     pub text_vector: Option<Arc<Vec<f32>>>,
+    /// What else a model was set to read; `None` for models that read nothing beside.
+    pub further: Option<Arc<Further>>,
+}
+
+/// Inputs beside target, calendar, attributes and text (see [`super::signals`]). What is empty is not read or not known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Further {
+    /// Channels of the past, `[y.len()]`; `NaN` where nothing is known.
+    pub past: Vec<[f32; PAST_CHANNELS]>,
+    /// Channels known in advance, `[known.len()]`.
+    pub known: Vec<[f32; EXTRA_KNOWN]>,
+    /// The merchant's own vector of the product, `[TEXT_BUCKETS]`.
+    pub vector: Vec<f32>,
 }
 
 impl Series {
@@ -357,7 +371,17 @@ fn finish(
         }
     }
     let (attributes, text) = describe(id, products, catalogue, spec.key);
-    Series { id: id.to_owned(), frequency: grid.frequency, start, y, known, attributes, text, text_vector: None }
+    Series {
+        id: id.to_owned(),
+        frequency: grid.frequency,
+        start,
+        y,
+        known,
+        attributes,
+        text,
+        text_vector: None,
+        further: None,
+    }
 }
 
 fn describe(

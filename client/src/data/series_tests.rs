@@ -77,7 +77,7 @@ fn a_product_listed_in_the_known_future_has_no_past_and_one_never_sold_has_no_se
 fn a_day_out_of_stock_is_missing_even_where_a_line_says_otherwise() {
     let mut catalogue = catalogue("mug", Some(date(2024, 1, 1)));
     let out = ProductDay { in_stock: Some(false), ..ProductDay::default() };
-    let calendar = BTreeMap::from([(date(2024, 1, 2), out), (date(2024, 1, 3), out)]);
+    let calendar = BTreeMap::from([(date(2024, 1, 2), out.clone()), (date(2024, 1, 3), out)]);
     catalogue.calendar.insert("mug".into(), calendar);
     let series = series_from_orders(&[line("mug", date(2024, 1, 3), 2.0)], &catalogue, &january(4));
     same(&series[0].y, &[0., f32::NAN, f32::NAN, 0.]);
@@ -107,7 +107,7 @@ fn a_week_with_less_than_four_days_in_stock_is_missing() {
     let spec = spec(Frequency::Weekly, date(2024, 1, 1), date(2024, 1, 14));
     let mut catalogue = catalogue("mug", Some(date(2023, 1, 1)));
     let out = ProductDay { in_stock: Some(false), ..ProductDay::default() };
-    let calendar = (1..=4).chain(8..=10).map(|day| (date(2024, 1, day), out)).collect();
+    let calendar = (1..=4).chain(8..=10).map(|day| (date(2024, 1, day), out.clone())).collect();
     catalogue.calendar.insert("mug".into(), calendar);
     let series = series_from_orders(&[line("mug", date(2024, 1, 12), 2.0)], &catalogue, &spec);
     same(&series[0].y, &[f32::NAN, 2.0]);

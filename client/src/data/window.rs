@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::series::{KNOWN_CHANNELS, Series};
+use super::series::{Further, KNOWN_CHANNELS, Series};
+use super::signals::{EXTRA_KNOWN, PAST_CHANNELS};
 use crate::text::{DEFAULT_SALT, HashedNgrams, TextEncoder, hash_attributes};
 
 /// Extent of a window in steps.
@@ -42,6 +43,8 @@ pub struct Window {
     pub statics: Arc<StaticInputs>,
     /// Future target `[horizon]`; `NaN` where missing or not yet known. Never an input.
     pub future: Vec<f32>,
+    /// What else was chosen: the past `[context]`, what is known `[context + horizon]`; `None` where nothing was.
+    pub further: Option<Arc<Further>>,
 }
 
 impl Window {
@@ -53,6 +56,7 @@ impl Window {
             known: vec![[0.0; KNOWN_CHANNELS]; shape.context + shape.horizon],
             statics: Arc::new(statics),
             future: vec![f32::NAN; shape.horizon],
+            further: None,
         }
     }
 }
@@ -89,7 +93,21 @@ impl Window {
                 step.and_then(|step| series.known.get(step)).copied().unwrap_or([0.0; KNOWN_CHANNELS])
             })
             .collect();
-        Self { past, known, statics, future }
+        let further = series.further.as_deref().map(|further| Arc::new(cut_out(further, cut, shape)));
+        Self { past, known, statics, future, further }
+    }
+}
+
+/// What a window sees of the further inputs: the past ends with it, and what lies outside the series is not known.
+fn cut_out(further: &Further, cut: usize, shape: WindowShape) -> Further {
+    let step = |i: usize| (cut + i).checked_sub(shape.context);
+    let past = |i| step(i).and_then(|step| further.past.get(step)).copied().unwrap_or([f32::NAN; PAST_CHANNELS]);
+    let known = |i| step(i).and_then(|step| further.known.get(step)).copied().unwrap_or([0.0; EXTRA_KNOWN]);
+    let empty = |is_empty: bool, len: usize| if is_empty { 0 } else { len };
+    Further {
+        past: (0..empty(further.past.is_empty(), shape.context)).map(past).collect(),
+        known: (0..empty(further.known.is_empty(), shape.context + shape.horizon)).map(known).collect(),
+        vector: further.vector.clone(),
     }
 }
 
@@ -140,6 +158,7 @@ mod tests {
             attributes: vec![("category".into(), "kitchen".into())],
             text: "a red mug".into(),
             text_vector: None,
+            further: None,
         }
     }
 

@@ -62,6 +62,7 @@ mod tests {
             attributes: Vec::new(),
             text: String::new(),
             text_vector: None,
+            further: None,
         }
     }
 

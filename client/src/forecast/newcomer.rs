@@ -169,7 +169,7 @@ impl<'a> Analogues<'a> {
         let mut known = vec![[0.0; KNOWN_CHANNELS]; steps];
         known.extend(&new.known);
         let start = plus_days(new.start, -(steps as i64) * new.frequency.days());
-        (Series { start, y, known, ..new.clone() }, steps)
+        (Series { start, y, known, further: None, ..new.clone() }, steps)
     }
 }
 
@@ -208,6 +208,7 @@ mod tests {
             attributes: vec![("category".into(), category.into())],
             text: text.into(),
             text_vector: None,
+            further: None,
         }
     }
 

@@ -7,9 +7,10 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::config::ModelConfig;
+use super::further::{FurtherHost, FurtherInputs};
 use crate::data::calendar::{YEAR_COS, YEAR_SIN};
 use crate::data::scale::scale;
-use crate::data::series::KNOWN_CHANNELS;
+use crate::data::series::{Further, KNOWN_CHANNELS};
 use crate::data::window::{ATTRIBUTE_BUCKETS, TEXT_BUCKETS, Window};
 use crate::device::{DeviceFailure, passes::DeviceCause};
 
@@ -98,6 +99,8 @@ pub struct Batch {
     pub(super) row_weight: Tensor<2>,
     /// Whether all that was observed of a window are counts, 1 or 0 `[unit, row]`.
     counted: Tensor<2>,
+    /// What else the model reads; `None` where it reads nothing else.
+    pub(super) further: Option<FurtherInputs>,
     scales: Vec<f32>,
 }
 
@@ -155,7 +158,7 @@ impl Batch {
                 index += 1;
             }
             for _ in unit.len()..rows {
-                host.push_empty(context, horizon);
+                host.push_empty(config);
             }
         }
         let u = units.len();
@@ -174,6 +177,7 @@ impl Batch {
             cell_weight: tensor(host.cell_weight, [u, rows, horizon]),
             row_weight: Tensor::from_data(TensorData::new(host.row_weight, [u, rows]), device),
             counted: Tensor::from_data(TensorData::new(host.counted, [u, rows]), device),
+            further: host.further.finish(config, u, rows, device),
             scales: host.scales,
         })
     }
@@ -214,6 +218,7 @@ struct Host {
     row_weight: Vec<f32>,
     counted: Vec<f32>,
     scales: Vec<f32>,
+    further: FurtherHost,
 }
 
 impl Host {
@@ -230,6 +235,7 @@ impl Host {
             row_weight: Vec::with_capacity(count),
             counted: Vec::with_capacity(count),
             scales: Vec::with_capacity(count),
+            further: FurtherHost::default(),
         }
     }
 
@@ -259,10 +265,17 @@ impl Host {
         self.row_weight.push(weight);
         self.counted.push(if counts_only(window) { 1.0 } else { 0.0 });
         self.scales.push(scale);
+        if !config.inputs().is_empty() {
+            self.further.push(config, window, scale);
+        }
         Ok(())
     }
 
-    fn push_empty(&mut self, context: usize, horizon: usize) {
+    fn push_empty(&mut self, config: &ModelConfig) {
+        let (context, horizon) = (config.context, config.horizon);
+        if !config.inputs().is_empty() {
+            self.further.push(config, &Window::empty(config.shape()), 1.0);
+        }
         let zeros = |values: &mut Vec<f32>, n: usize| values.extend(std::iter::repeat_n(0.0, n));
         zeros(&mut self.past, context);
         zeros(&mut self.observed, context);
@@ -284,6 +297,12 @@ fn counts_only(window: &Window) -> bool {
     observed.clone().all(|y| *y >= 0.0 && *y < COUNT_MAX && y.fract() == 0.0)
 }
 
+/// Whether no number is infinite, and none undefined where that has no meaning.
+fn is_fine(further: &Further) -> bool {
+    let past = further.past.iter().flatten().all(|x| !x.is_infinite());
+    past && further.known.iter().flatten().chain(&further.vector).all(|x| x.is_finite())
+}
+
 fn check(config: &ModelConfig, window: &Window, index: usize) -> Result<(), BatchError> {
     for (part, found, expected) in [
         ("the past", window.past.len(), config.context),
@@ -302,6 +321,7 @@ fn check(config: &ModelConfig, window: &Window, index: usize) -> Result<(), Batc
         ("the known channels", window.known.iter().flatten().all(|x| x.is_finite())),
         ("the attribute vector", window.statics.attributes.iter().all(|x| x.is_finite())),
         ("the text vector", window.statics.text.iter().all(|x| x.is_finite())),
+        ("the further inputs", window.further.as_deref().is_none_or(is_fine)),
     ] {
         if !fine {
             return Err(BatchError::NotFinite { index, part });

@@ -6,7 +6,11 @@ use forecastle_crypto::identity::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
-use crate::data::{series::Frequency, window::WindowShape};
+use crate::data::{
+    series::Frequency,
+    signals::{Chosen, Inputs, KnownFeature, PastChannel},
+    window::WindowShape,
+};
 
 /// Names of the presets.
 pub const PRESETS: [&str; 4] = ["nano-daily", "nano-weekly", "nano-weekly-long", "small-daily"];
@@ -52,6 +56,15 @@ pub struct ModelConfig {
     /// Digest of the sentence encoder whose vectors the text's weights were trained with; hashed n-grams where `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_encoder: Option<Sha256Digest>,
+    /// Channels of the past that it reads beside the target; none by default.
+    #[serde(default, skip_serializing_if = "Chosen::is_empty")]
+    pub past_channels: Chosen<PastChannel>,
+    /// Channels known in advance that it reads beside those that every model reads; none by default.
+    #[serde(default, skip_serializing_if = "Chosen::is_empty")]
+    pub known_channels: Chosen<KnownFeature>,
+    /// Whether it reads vectors that merchants bring for their products.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vectors: bool,
 }
 
 /// What the encoder's output corrects.
@@ -151,6 +164,9 @@ impl ModelConfig {
             counts: false,
             trained: Trained::Heads,
             text_encoder: None,
+            past_channels: Chosen::default(),
+            known_channels: Chosen::default(),
+            vectors: false,
         };
         let small = Self {
             d_model: 128,
@@ -177,6 +193,18 @@ impl ModelConfig {
     /// Extent of the windows that such a network reads.
     pub fn shape(&self) -> WindowShape {
         WindowShape { context: self.context, horizon: self.horizon }
+    }
+
+    /// What it reads beside numbers, calendar, attributes and text.
+    pub fn inputs(&self) -> Inputs {
+        Inputs { past_channels: self.past_channels, known_channels: self.known_channels, vectors: self.vectors }
+    }
+
+    /// The same network, set to read these inputs and no others.
+    #[must_use]
+    pub fn with_inputs(self, inputs: Inputs) -> Self {
+        let Inputs { past_channels, known_channels, vectors } = inputs;
+        Self { past_channels, known_channels, vectors, ..self }
     }
 
     /// Width of one attention head.

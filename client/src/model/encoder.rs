@@ -2,13 +2,15 @@
 //!
 //! Blocks are pre-norm with RMS normalisation (Zhang and Sennrich 2019), rotary positions (Su et al. 2021) and
 //! attention inside one window only. Attributes and text enter through gates that start at zero, so that a merchant
-//! without them loses nothing. Dropout is for plain training only.
+//! without them loses nothing; further inputs are added to these tokens (see [`super::further`]). Dropout is for plain
+//! training only.
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::batch::Batch;
 use super::config::ModelConfig;
 use super::dropout::Dropout;
+use super::further;
 use super::weights::{Weights, product};
 
 /// Base of the rotary frequencies.
@@ -35,6 +37,7 @@ pub(super) fn encode(
     let future = embed(weights, "future", future_patches);
     let attributes = gated(weights, "attributes", batch.attributes.clone());
     let text = gated(weights, "text", batch.text.clone());
+    let [past, future, attributes] = further::add_to_tokens(config, weights, batch, [past, future, attributes]);
     let by_row = |x: Tensor<3>, n: usize| x.reshape([units * rows, n, d]);
     let x = Tensor::cat(
         vec![by_row(past, past_tokens), by_row(future, future_tokens), by_row(attributes, 1), by_row(text, 1)],

@@ -34,7 +34,7 @@ fn window(config: &ModelConfig, rng: &mut ChaCha12Rng) -> Window {
         v.into_iter().map(|x| x / norm).collect()
     };
     let statics = Arc::new(StaticInputs { attributes: unit(ATTRIBUTE_BUCKETS), text: unit(TEXT_BUCKETS) });
-    Window { past, known, statics, future }
+    Window { past, known, statics, future, further: None }
 }
 
 /// A model away from its start, so that no gradient vanishes for lack of training.

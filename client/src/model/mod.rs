@@ -22,6 +22,7 @@ mod dropout;
 mod encoder;
 #[cfg(test)]
 pub(crate) mod example;
+mod further;
 mod heads;
 mod loss;
 mod parameters;
@@ -40,7 +41,7 @@ pub use loss::{training_loss, window_losses};
 pub(crate) use parameters::above_the_encoder;
 pub use weights::Weights;
 
-use crate::data::window::WindowShape;
+use crate::data::{signals::Inputs, window::WindowShape};
 
 /// Name of the architecture in a model's manifest.
 pub const ARCHITECTURE: &str = "patch-encoder-1";
@@ -113,6 +114,18 @@ impl Model {
         let layout = parameters::layout(config);
         let values = parameters::initial(config, seed);
         Ok(Self { config: config.clone(), layout, values })
+    }
+
+    /// This model, set to read these further inputs and no others. What it forecasts stays the same to the bit, until it is
+    /// trained; what it had learned of inputs that it goes on reading is kept.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`] when the settings fit no network.
+    pub fn with_inputs(&self, inputs: Inputs) -> Result<Self, ModelError> {
+        if inputs == self.config.inputs() {
+            return Ok(self.clone());
+        }
+        self.with_settings(&self.config.clone().with_inputs(inputs), 0)
     }
 
     /// Reads a published or stored model.

@@ -9,6 +9,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 use super::config::{ModelConfig, Trained};
+use super::further;
 use super::{QUANTILE_COUNT, counts::COUNT_OUTPUTS, skip};
 use crate::data::series::KNOWN_CHANNELS;
 use crate::data::window::{ATTRIBUTE_BUCKETS, TEXT_BUCKETS};
@@ -52,7 +53,9 @@ pub(super) fn layout(config: &ModelConfig) -> ParameterLayout {
 
 /// Whether a parameter stands above the encoder: skip, effects, day head and output layer.
 pub(crate) fn above_the_encoder(entry: &ParameterEntry) -> bool {
-    ["skip.", "quantiles.", "effect.", "day.", "output.", "counts."].iter().any(|part| entry.name.starts_with(part))
+    let named = |part: &str| entry.name.starts_with(part);
+    ["skip.", "quantiles.", "effect.", "day.", "output.", "counts."].into_iter().any(named)
+        || named("further.") && [".shift", ".log_spread"].iter().any(|part| entry.name.ends_with(part))
 }
 
 /// Starting values in layout order.
@@ -141,6 +144,11 @@ fn specs(config: &ModelConfig) -> Vec<Spec> {
     let codes = config.patch * config.day_features;
     add("codes.weight", &[d, codes], Trained::All, fan_in(d));
     add("codes.bias", &[codes], Trained::Adapters, Start::Constant(0.0));
+
+    // Of further inputs, behind everything that is there without them.
+    for further::Parameter { name, shape, part, fan_in: inputs } in further::parameters(config) {
+        add(&name, &shape, part, inputs.map_or(Start::Constant(0.0), fan_in));
+    }
     specs
 }
 

@@ -11,12 +11,15 @@
 //! With fewer than three seasons in the context the phases cannot be told from noise by comparison. There the
 //! differences of neighbouring steps measure the noise: they say how far a phase is shrunk and how far it spreads.
 //!
+//! Effects of further inputs (see [`super::further`]) are part of the same factor.
+//!
 //! Left out on purpose: trend extrapolation, which hurts at the horizons of retail.
 
 use burn::tensor::Tensor;
 
 use super::batch::Batch;
 use super::config::{ModelConfig, SkipKind};
+use super::further;
 use super::weights::{Weights, product};
 
 /// The most by which an effect may change a step, in logarithms.
@@ -95,6 +98,14 @@ impl StepsApart {
     }
 }
 
+/// The sum, where there is anything to add.
+fn plus(x: Tensor<3>, further: Option<Tensor<3>>) -> Tensor<3> {
+    match further {
+        Some(further) => x + further,
+        None => x,
+    }
+}
+
 /// Computes what the encoder corrects: the structural forecast, unless the settings ask for none.
 pub fn skip(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Skip {
     match config.skip {
@@ -120,12 +131,13 @@ fn structural(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Skip {
     let constant = |name: &str| weights.scalar(&format!("skip.{name}"));
     let positive = |name: &str| constant(name).exp();
 
-    let effect = |known: &Tensor<3>, steps: usize| {
-        product(known.clone(), weights.get("effect.shift").swap_dims(1, 2))
+    let effect = |known: &Tensor<3>, part: usize, steps: usize| {
+        let shift = product(known.clone(), weights.get("effect.shift").swap_dims(1, 2));
+        plus(shift, further::shift(config, weights, batch, part))
             .clamp(-EFFECT_MAX, EFFECT_MAX)
             .reshape([units, rows, steps])
     };
-    let past = batch.past.clone() * effect(&batch.known_past, context).neg().exp();
+    let past = batch.past.clone() * effect(&batch.known_past, 0, context).neg().exp();
     let z = past.asinh().reshape([units, rows, seasons, season]);
     let observed = batch.observed.clone().reshape([units, rows, seasons, season]);
 
@@ -177,12 +189,13 @@ fn structural(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Skip {
     let share = start.clone() + (end - start) * ahead.clone();
     let growth = flat("spread_growth") * ahead;
 
-    let known_spread = product(batch.known_future.clone(), weights.get("effect.log_spread").swap_dims(1, 2))
+    let known_spread = product(batch.known_future.clone(), weights.get("effect.log_spread").swap_dims(1, 2));
+    let known_spread = plus(known_spread, further::log_spread(config, weights, batch))
         .clamp(-EFFECT_MAX, EFFECT_MAX)
         .reshape([units, rows, horizon]);
     Skip {
         centre: unroll(phase) + share * drift.reshape([units, rows, 1]),
         log_spread: unroll(log_spread) + growth + known_spread,
-        effect: effect(&batch.known_future, horizon),
+        effect: effect(&batch.known_future, 1, horizon),
     }
 }

@@ -1,5 +1,16 @@
+use std::sync::Arc;
+
+use rand::{RngExt as _, SeedableRng as _};
+
 use super::*;
-use crate::device::passes::tests::floats;
+use crate::{
+    data::{
+        series::Further,
+        signals::{KnownFeature, Named, PastChannel},
+        window::Window,
+    },
+    device::passes::tests::floats,
+};
 
 #[test]
 fn every_preset_makes_a_model_that_survives_its_file() {
@@ -211,4 +222,111 @@ fn the_shipped_warm_starts_have_learned_nothing_of_texts() {
         assert!(!model.reads_text(), "{preset}");
         assert_eq!(model.config().text_encoder, None);
     }
+}
+
+/// A window with all further inputs, and one without any.
+fn further_windows(config: &ModelConfig) -> [Window; 2] {
+    let bare = example::windows(config, 1, 9).remove(0);
+    let mut rng = rand_chacha::ChaCha12Rng::seed_from_u64(3);
+    let past = (0..config.context).map(|_| std::array::from_fn(|_| rng.random_range(0.0..1.0))).collect();
+    let steps = config.context + config.horizon;
+    let known = (0..steps).map(|_| std::array::from_fn(|_| rng.random_range(0.0..1.0))).collect();
+    let vector = bare.statics.text.clone();
+    let full = Window { further: Some(Arc::new(Further { past, known, vector })), ..bare.clone() };
+    [full, bare]
+}
+
+fn everything() -> Inputs {
+    Inputs {
+        past_channels: PastChannel::ALL.iter().copied().collect(),
+        known_channels: KnownFeature::ALL.iter().copied().collect(),
+        vectors: true,
+    }
+}
+
+fn forecast(model: &Model, window: &Window) -> Vec<f32> {
+    let batch = Batch::plain(model.config(), [window], &device()).unwrap();
+    floats(forward(model.config(), &Weights::shared(model, &device()), &batch))
+}
+
+#[test]
+fn a_model_that_begins_to_read_more_forecasts_the_same_to_the_bit() {
+    for preset in ["nano-daily", "nano-weekly", "nano-weekly-long"] {
+        let plain = Model::from_snapshot(&assets::warm_start(preset).unwrap()).unwrap();
+        let more = plain.with_inputs(everything()).unwrap();
+        let [full, bare] = further_windows(plain.config());
+        assert_eq!(forecast(&more, &full), forecast(&plain, &full), "{preset}");
+        assert_eq!(forecast(&more, &bare), forecast(&plain, &bare), "{preset}");
+        // What is there without them comes first, in its old order.
+        let old = plain.layout().entries.len();
+        assert_eq!(more.layout().entries[..old], plain.layout().entries[..]);
+        assert_eq!(more.values()[..plain.values().len()], *plain.values());
+        assert_eq!(more.with_inputs(Inputs::default()).unwrap(), plain);
+        let bytes = more.snapshot().to_bytes();
+        assert_eq!(Model::from_snapshot(&ModelSnapshot::from_bytes(&bytes).unwrap()).unwrap(), more);
+    }
+}
+
+#[test]
+fn an_absent_input_has_no_effect_however_much_was_learned_and_a_present_one_has() {
+    let plain = Model::from_snapshot(&assets::warm_start("nano-daily").unwrap()).unwrap();
+    let more = plain.with_inputs(everything()).unwrap();
+    let start = plain.values().len();
+    let moved = more.values().iter().enumerate().map(|(at, v)| if at < start { *v } else { v + 0.1 }).collect();
+    let learned = more.with_values(moved);
+    let [full, bare] = further_windows(plain.config());
+    assert_eq!(forecast(&learned, &bare), forecast(&plain, &bare));
+    assert_ne!(forecast(&learned, &full), forecast(&plain, &full));
+    // One input at a time is known: each of them counts.
+    let further = full.further.clone().unwrap();
+    for at in 0..PastChannel::ALL.len() {
+        let past = further.past.iter().map(|row| std::array::from_fn(|c| if c == at { row[c] } else { f32::NAN }));
+        let one = Further { past: past.collect(), ..Further::default() };
+        let window = Window { further: Some(Arc::new(one)), ..bare.clone() };
+        assert_ne!(forecast(&learned, &window), forecast(&plain, &window), "{:?}", PastChannel::ALL[at]);
+    }
+    for one in [
+        Further { known: further.known.clone(), ..Further::default() },
+        Further { vector: further.vector.clone(), ..Further::default() },
+    ] {
+        let window = Window { further: Some(Arc::new(one)), ..bare.clone() };
+        assert_ne!(forecast(&learned, &window), forecast(&plain, &window));
+    }
+}
+
+#[test]
+fn what_was_learned_of_one_input_is_kept_when_another_is_added() {
+    let plain = Model::from_snapshot(&assets::warm_start("nano-daily").unwrap()).unwrap();
+    let views = Inputs { past_channels: [PastChannel::Views].into_iter().collect(), ..Inputs::default() };
+    let more = plain.with_inputs(views).unwrap();
+    let learned = more.with_values(more.values().iter().map(|v| v + 0.01).collect());
+    let [full, _] = further_windows(plain.config());
+    assert_eq!(forecast(&learned.with_inputs(everything()).unwrap(), &full), forecast(&learned, &full));
+}
+
+#[test]
+fn a_lagged_channel_acts_so_many_steps_later_and_never_on_earlier_steps() {
+    let plain = Model::from_snapshot(&assets::warm_start("nano-daily").unwrap()).unwrap();
+    let views = Inputs { past_channels: [PastChannel::Views].into_iter().collect(), ..Inputs::default() };
+    let more = plain.with_inputs(views).unwrap();
+    let at = plain.values().len();
+    assert_eq!(more.layout().entries[plain.layout().entries.len()].name, "further.views.shift");
+    // The weight of the fourth lag; views of the last day of the past then act on the fourth day ahead, and on no other.
+    let mut values = more.values().to_vec();
+    values[at + 3] = 0.2;
+    let model = more.with_values(values);
+    let [full, bare] = further_windows(plain.config());
+    let rows = |last: f32| {
+        let context = plain.config().context;
+        let past = (0..context).map(|step| [if step + 1 == context { last } else { 10.0 }; PastChannel::ALL.len()]);
+        let further = Further { past: past.collect(), ..Further::default() };
+        forecast(&model, &Window { further: Some(Arc::new(further)), ..bare.clone() })
+    };
+    let median = |forecast: &[f32], step: usize| forecast[step * QUANTILE_COUNT + 4];
+    let (few, many) = (rows(10.0), rows(40.0));
+    for step in 0..plain.config().horizon {
+        let ratio = median(&many, step) / median(&few, step);
+        assert!(if step == 3 { ratio > 1.5 } else { (0.97..1.03).contains(&ratio) }, "step {step}: {ratio}");
+    }
+    drop(full);
 }

@@ -35,6 +35,7 @@ fn shop() -> Vec<Series> {
         attributes: Vec::new(),
         text: String::new(),
         text_vector: None,
+        further: None,
     };
     (2..14).map(series).collect()
 }

@@ -44,6 +44,7 @@ fn series(texts: &[&str]) -> Vec<Series> {
         attributes: Vec::new(),
         text: (*text).to_owned(),
         text_vector: None,
+        further: None,
     };
     texts.iter().map(one).collect()
 }

@@ -46,6 +46,7 @@ fn series(count: usize, seed: usize) -> Vec<TrainingSeries> {
         attributes: Vec::new(),
         text: String::new(),
         text_vector: None,
+        further: None,
     };
     training_series((0..count).map(one).collect(), &config())
 }

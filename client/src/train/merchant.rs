@@ -4,7 +4,7 @@
 //! after an import.
 
 use forecastle_crypto::{
-    dp::{plan::PrivacyPlan, release::Release},
+    dp::{plan::PrivacyPlan, release::Release, unit::PrivacyUnit},
     identity::Sha256Digest,
     quantize::NoisedUpdate,
 };
@@ -15,6 +15,7 @@ use crate::{
     data::{
         prepare::{self, PrepareError, Prepared, SeriesChoice, Tables},
         series::Frequency,
+        signals::{Inputs, private},
     },
     model::{Model, ModelConfig, ModelError},
     round::driver::LocalStep,
@@ -30,6 +31,8 @@ pub struct MerchantStep {
     sampling: Sampling,
     /// Whose vectors the series' texts have; checked against every model where it is told.
     texts: Option<Option<Sha256Digest>>,
+    /// What the series carry beside, and whom the plan protects; checked against every model where it is told.
+    inputs: Option<(Inputs, PrivacyUnit)>,
 }
 
 /// Why a merchant cannot take part with its data.
@@ -54,8 +57,10 @@ impl MerchantStep {
         plan: &PrivacyPlan,
         config: &ModelConfig,
     ) -> Result<(Self, Prepared), MerchantStepError> {
+        let choice = choice.for_inputs(config.inputs());
         let prepared = prepare::bounded_series(tables, choice, config.frequency, plan)?;
-        Ok((Self::over(training_series(prepared.series.clone(), config), plan), prepared))
+        let step = Self::over(training_series(prepared.series.clone(), config), plan);
+        Ok((step.with_inputs_for(config.inputs(), plan.privacy.unit), prepared))
     }
 
     /// Does a step without data, so that a GPU has compiled for it before a round waits.
@@ -68,13 +73,19 @@ impl MerchantStep {
 
     /// The plan's training over series that are bounded already.
     pub fn over(series: Vec<TrainingSeries>, plan: &PrivacyPlan) -> Self {
-        Self { series, training: RoundTraining::of(plan), sampling: Sampling::from_system(), texts: None }
+        Self { series, training: RoundTraining::of(plan), sampling: Sampling::from_system(), texts: None, inputs: None }
     }
 
     /// From now on, only models trained with the text encoder that `config` names (or with none) are trained on.
     #[must_use]
     pub fn with_texts_for(self, config: &ModelConfig) -> Self {
         Self { texts: Some(config.text_encoder), ..self }
+    }
+
+    /// From now on, only models are trained on that read no more than the series carry, and nothing that `unit` cannot bound.
+    #[must_use]
+    pub fn with_inputs_for(self, inputs: Inputs, unit: PrivacyUnit) -> Self {
+        Self { inputs: Some((inputs, unit)), ..self }
     }
 }
 
@@ -110,6 +121,14 @@ impl LocalStep for MerchantStep {
                         `forecastle train` again, which begins with this one"
                     .into(),
             );
+        }
+        if let Some((carried, unit)) = self.inputs {
+            private::check(model.config().inputs(), unit).map_err(|e| e.to_string())?;
+            if carried.or(model.config().inputs()) != carried {
+                return Err("the federation's model reads other inputs than the one that training began with; run \
+                            `forecastle train` again, which begins with this one"
+                    .into());
+            }
         }
         self.training.contribute(&model, &self.series, &mut self.sampling, release).map_err(|e| e.to_string())
     }

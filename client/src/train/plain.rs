@@ -18,7 +18,7 @@ const GRADIENT_NORM_MAX: f32 = 1.0;
 pub enum Subset {
     /// Those above the encoder, which stays as it is, so that its codes are computed once.
     Heads,
-    /// Those, and what reads a product's text.
+    /// Those, and what reads a product's text and further inputs.
     HeadsAndText,
     /// All.
     All,
@@ -29,7 +29,10 @@ impl Subset {
     pub fn holds(self, entry: &ParameterEntry) -> bool {
         match self {
             Self::Heads => model::above_the_encoder(entry),
-            Self::HeadsAndText => model::above_the_encoder(entry) || entry.name.starts_with("embed.text."),
+            Self::HeadsAndText => {
+                let reads = ["embed.text.", "further."].iter().any(|part| entry.name.starts_with(part));
+                model::above_the_encoder(entry) || reads
+            }
             Self::All => true,
         }
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{Observer, observers, print_observers, training_in_words};
 use crate::{
-    cli::{Format, Outcome, base::base_model, print_json, runtime},
+    cli::{Format, Outcome, base::shared_model, print_json, runtime},
     data::{bound::BoundReport, prepare, store::DataStore},
     federation::{
         budget::BudgetFolder,
@@ -90,14 +90,15 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
         }
         policy.epsilon_max = most;
     }
-    let (_, model) = base_model(home)?;
+    let (_, model) = shared_model(home)?;
     let parameters = match (arguments.parameters, known_dimension(home)?) {
         (Some(given), _) => given,
         (None, Some(known)) => known,
         (None, None) => u32::try_from(model.federated_len())?,
     };
     let store = DataStore::open(&home.data())?;
-    let bounded = prepare::bounded_series(&(&store).into(), home.series_choice()?, model.config().frequency, plan);
+    let choice = home.series_choice()?.for_inputs(model.config().inputs());
+    let bounded = prepare::bounded_series(&(&store).into(), choice, model.config().frequency, plan);
     let contribution_bounds = match bounded {
         Ok(prepared) => Contribution::Bounded { series: prepared.series.len(), report: prepared.bounds },
         Err(error) => Contribution::Unknown { why: error.to_string() },

@@ -163,6 +163,11 @@ const CALENDAR: &[Field] = &[
     field("date", true, &["date", "day", "datum", "week"]),
     field("price", false, &["price", "unitprice", "sellingprice", "preis"]),
     field("promotion", false, &["promotion", "promo", "onpromotion", "onpromo", "deal", "aktion"]),
+    field(
+        "promotion_type",
+        false,
+        &["promotiontype", "promotype", "promotionkind", "promotionname", "promoname", "campaigntype", "aktionsart"],
+    ),
     field("coupon", false, &["coupon", "voucher", "gutschein"]),
     field("in_stock", false, &["instock", "available", "instockflag", "verfuegbar"]),
     field("competitor_price", false, &["competitorprice", "competitor", "marketprice"]),
@@ -216,6 +221,140 @@ const SALES: &[Field] = &[
     ),
 ];
 
+/// Names of the column that says who did something, in event logs.
+const VISITOR: &[&str] = &[
+    "customerid",
+    "customeruniqueid",
+    "userid",
+    "visitorid",
+    "customer",
+    "customerno",
+    "customernumber",
+    "clientid",
+    "memberid",
+    "buyerid",
+    "reviewerid",
+    "kundennummer",
+    "email",
+    "customeremail",
+    "user",
+    "usersession",
+    "sessionid",
+    "session",
+    "cookieid",
+];
+
+const EVENTS: &[Field] = &[
+    field("product_id", true, PRODUCT),
+    field(
+        "at",
+        true,
+        &[
+            "eventtime",
+            "eventtimestamp",
+            "occurredat",
+            "timestamp",
+            "datetime",
+            "createdat",
+            "time",
+            "ts",
+            "date",
+            "eventdate",
+            "day",
+            "datum",
+        ],
+    ),
+    field("event", false, EVENT),
+    field("customer_id", false, VISITOR),
+    field("count", false, &["count", "events", "eventcount", "hits", "anzahl"]),
+    field("views", false, &["views", "pageviews", "productviews", "detailviews", "itemviews", "viewcount"]),
+    field("carts", false, &["carts", "addtocarts", "cartadds", "cartadditions", "addedtocart", "cartcount"]),
+    field("wishlists", false, &["wishlists", "wishlistadds", "wishes", "favorites", "favourites", "wishlistcount"]),
+    field("searches", false, &["searches", "searchhits", "searchclicks", "searchcount"]),
+];
+
+/// Fields of an event table that count one kind of event each.
+pub(super) const EVENT_COUNTS: [&str; 4] = ["views", "carts", "wishlists", "searches"];
+
+const REVIEWS: &[Field] = &[
+    field("review_id", false, &["reviewid"]),
+    field("product_id", false, PRODUCT),
+    field("order_id", false, &["orderid", "ordernumber", "orderno"]),
+    field("customer_id", false, VISITOR),
+    field(
+        "at",
+        true,
+        &[
+            "reviewcreationdate",
+            "reviewdate",
+            "reviewtime",
+            "unixreviewtime",
+            "reviewedat",
+            "createdat",
+            "timestamp",
+            "date",
+            "datetime",
+            "time",
+            "day",
+            "datum",
+        ],
+    ),
+    field("score", false, &["reviewscore", "rating", "overall", "starrating", "stars", "score", "bewertung", "sterne"]),
+    field(
+        "text",
+        false,
+        &[
+            "reviewtext",
+            "reviewcommentmessage",
+            "reviewbody",
+            "reviewcontent",
+            "comment",
+            "text",
+            "body",
+            "content",
+            "review",
+        ],
+    ),
+    field("title", false, &["reviewcommenttitle", "reviewtitle", "reviewheadline", "summary", "headline", "title"]),
+];
+
+const STOCK: &[Field] = &[
+    field("product_id", true, PRODUCT),
+    field("date", true, &["date", "day", "datum", "snapshotdate", "stockdate", "asof", "timestamp", "datetime"]),
+    field(
+        "on_hand",
+        false,
+        &[
+            "onhand",
+            "stockonhand",
+            "quantityonhand",
+            "qtyonhand",
+            "onhandqty",
+            "stocklevel",
+            "stockqty",
+            "stockquantity",
+            "inventory",
+            "inventorylevel",
+            "inventoryquantity",
+            "availablequantity",
+            "stock",
+            "bestand",
+            "lagerbestand",
+        ],
+    ),
+    field("in_stock", false, &["instock", "available", "instockflag", "verfuegbar"]),
+];
+
+const OCCASIONS: &[Field] = &[
+    field("date", true, &["date", "day", "datum"]),
+    field("name", true, &["occasion", "occasionname", "campaign", "campaignname", "eventname", "name", "event"]),
+];
+
+/// Names of the column that holds a whole vector.
+pub(super) const VECTOR: &[&str] = &["vector", "embedding", "embeddings", "featurevector", "imagevector"];
+
+const VECTORS: &[Field] = &[field("product_id", true, PRODUCT), field("vector", false, VECTOR)];
+
 /// The fields of a kind of table.
 pub(super) fn table_fields(kind: TableKind) -> &'static [Field] {
     match kind {
@@ -224,6 +363,11 @@ pub(super) fn table_fields(kind: TableKind) -> &'static [Field] {
         TableKind::Calendar => CALENDAR,
         TableKind::Holidays => HOLIDAYS,
         TableKind::Sales => SALES,
+        TableKind::Events => EVENTS,
+        TableKind::Reviews => REVIEWS,
+        TableKind::Stock => STOCK,
+        TableKind::Occasions => OCCASIONS,
+        TableKind::Vectors => VECTORS,
     }
 }
 

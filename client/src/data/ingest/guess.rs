@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     IngestError, TableKind,
-    fields::{EVENT, fields, required, table_fields},
+    fields::{EVENT, EVENT_COUNTS, VECTOR, fields, required, table_fields},
     mapping::{DiscountUnit, TableMapping},
     objects::list_of,
     table::Table,
@@ -25,6 +25,10 @@ pub fn detect(table: &Table) -> Option<TableKind> {
     let order_columns = guess_columns(TableKind::Orders, table);
     let said = |kind| fields(kind).filter(|field| table.hints().constants.contains_key(*field));
     let has = |field| order_columns.contains_key(field);
+    let is_whole = required(TableKind::Orders).all(|field| has(field) || said(TableKind::Orders).any(|f| f == field));
+    if let Some(kind) = detect_signals(table).filter(|_| !is_whole) {
+        return Some(kind);
+    }
     if has("customer_id") || has("order_id") && has("product_id") {
         return Some(TableKind::Orders);
     }
@@ -33,11 +37,51 @@ pub fn detect(table: &Table) -> Option<TableKind> {
         let beside_required = columns.len().saturating_sub(required(*kind).count());
         let says_something = match kind {
             TableKind::Products | TableKind::Calendar => beside_required > 0,
-            TableKind::Orders | TableKind::Holidays | TableKind::Sales => true,
+            TableKind::Events => is_event_table(&columns, table),
+            TableKind::Reviews => false,
+            TableKind::Stock => columns.contains_key("on_hand"),
+            TableKind::Vectors => columns.contains_key("vector") || !numbered(table).is_empty(),
+            TableKind::Orders | TableKind::Holidays | TableKind::Sales | TableKind::Occasions => true,
         };
         says_something
             && required(*kind).all(|field| columns.contains_key(field) || said(*kind).any(|said| said == field))
     })
+}
+
+/// An event log or reviews, whose customer numbers would otherwise make them order lines.
+fn detect_signals(table: &Table) -> Option<TableKind> {
+    let reviews = guess_columns(TableKind::Reviews, table);
+    let by_somebody = ["customer_id", "order_id", "review_id"].iter().any(|field| reviews.contains_key(*field));
+    let of_something = ["product_id", "order_id"].iter().any(|field| reviews.contains_key(*field));
+    if reviews.contains_key("score") && reviews.contains_key("at") && by_somebody && of_something {
+        return Some(TableKind::Reviews);
+    }
+    let events = guess_columns(TableKind::Events, table);
+    let is_log = ["product_id", "at", "event"].iter().all(|field| events.contains_key(*field));
+    is_log.then_some(TableKind::Events)
+}
+
+/// Whether something in a table says which events its rows are.
+fn is_event_table(columns: &BTreeMap<String, String>, table: &Table) -> bool {
+    let says = |field: &str| columns.contains_key(field) || table.hints().constants.contains_key(field);
+    says("event") || EVENT_COUNTS.iter().any(|field| says(field))
+}
+
+/// Columns that are called alike but for a number at the end, in the order of their numbers: the entries of a vector.
+fn numbered(table: &Table) -> Vec<String> {
+    const ENTRIES_MIN: usize = 8;
+    let mut named: BTreeMap<&str, Vec<(u32, &String)>> = BTreeMap::new();
+    for column in table.header() {
+        let name = column.trim_end_matches(|c: char| c.is_ascii_digit());
+        if let Ok(number) = column[name.len()..].parse() {
+            named.entry(name).or_default().push((number, column));
+        }
+    }
+    let Some(mut entries) = named.into_values().max_by_key(Vec::len).filter(|all| all.len() >= ENTRIES_MIN) else {
+        return Vec::new();
+    };
+    entries.sort_unstable();
+    entries.into_iter().map(|(_, column)| column.clone()).collect()
 }
 
 /// A mapping for a table of this kind.
@@ -48,7 +92,14 @@ pub fn guess(kind: TableKind, table: &Table) -> Result<TableMapping, IngestError
     let columns = guess_columns(kind, table);
     let hints = table.hints();
     let is_known = |field: &str| columns.contains_key(field) || hints.constants.contains_key(field);
-    let missing: Vec<_> = required(kind).filter(|field| !is_known(field)).collect();
+    let mut missing: Vec<_> = required(kind).filter(|field| !is_known(field)).collect();
+    match kind {
+        TableKind::Events if !is_event_table(&columns, table) => missing.push("event"),
+        TableKind::Reviews if !is_known("product_id") && !is_known("order_id") => missing.push("product_id"),
+        TableKind::Stock if !is_known("on_hand") && !is_known("in_stock") => missing.push("on_hand"),
+        TableKind::Vectors if !is_known("vector") && numbered(table).is_empty() => missing.push("vector"),
+        _ => {}
+    }
     if !missing.is_empty() {
         return Err(IngestError::MissingColumns {
             file: table.name().to_owned(),
@@ -66,16 +117,29 @@ pub fn guess(kind: TableKind, table: &Table) -> Result<TableMapping, IngestError
     let sample = |field: &str| -> &[String] {
         columns.get(field).and_then(|column| table.column(column)).map_or(&[], |at| table.sample(at))
     };
-    mapping.decimal_comma = ["unit_price", "quantity", "discount", "list_price", "price", "value", "competitor_price"]
-        .iter()
-        .any(|field| has_decimal_comma(sample(field)));
+    mapping.decimal_comma =
+        ["unit_price", "quantity", "discount", "list_price", "price", "value", "competitor_price", "score", "on_hand"]
+            .iter()
+            .any(|field| has_decimal_comma(sample(field)));
     if kind == TableKind::Orders {
         let over_one =
             sample("discount").iter().filter_map(|value| number(value, mapping.decimal_comma)).any(|d| d > 1.0);
         mapping.discount_unit = if over_one { DiscountUnit::Percent } else { DiscountUnit::Fraction };
         (mapping.order_events, mapping.return_events) = guess_events(sample("event"));
     }
-    for date_field in ["ordered_at", "date", "listed_on"] {
+    if kind == TableKind::Events {
+        let behaviours = guess_behaviours(sample("event"));
+        [mapping.view_events, mapping.cart_events, mapping.wish_events, mapping.search_events] = behaviours;
+    }
+    if kind == TableKind::Reviews {
+        let scores = sample("score").iter().filter_map(|value| number(value, mapping.decimal_comma));
+        let best = scores.fold(0.0, f64::max);
+        mapping.score_max = [5.0, 10.0, 100.0].into_iter().find(|max| best <= *max);
+    }
+    if kind == TableKind::Vectors && !columns.contains_key("vector") {
+        mapping.attributes = numbered(table);
+    }
+    for date_field in ["ordered_at", "date", "at", "listed_on"] {
         if let Some(column) = columns.get(date_field) {
             mapping.date_formats = match &hints.date_format {
                 Some(format) => vec![format.clone()],
@@ -88,7 +152,7 @@ pub fn guess(kind: TableKind, table: &Table) -> Result<TableMapping, IngestError
             .header()
             .iter()
             .filter(|column| !column.is_empty() && !columns.values().any(|used| used == *column))
-            .filter(|column| !names_customers(column))
+            .filter(|column| !names_customers(column) && !VECTOR.contains(&plain(column).as_str()))
             .take(ATTRIBUTES_MAX)
             .cloned()
             .collect();
@@ -99,8 +163,10 @@ pub fn guess(kind: TableKind, table: &Table) -> Result<TableMapping, IngestError
 
 /// Whether a column usually holds customer numbers: such a column is never kept as an attribute.
 fn names_customers(column: &str) -> bool {
-    let customer = table_fields(TableKind::Orders).iter().find(|field| field.name == "customer_id");
-    customer.is_some_and(|field| field.usual.contains(&plain(column).as_str()))
+    [TableKind::Orders, TableKind::Events]
+        .iter()
+        .flat_map(|kind| table_fields(*kind))
+        .any(|field| field.name == "customer_id" && field.usual.contains(&plain(column).as_str()))
 }
 
 /// A column name as the lists above write it.
@@ -131,6 +197,38 @@ const ORDER_EVENTS: [&str; 16] = [
 /// Names of events that are returns, likeliest first.
 const RETURN_EVENTS: [&str; 7] =
     ["orderreturned", "returned", "return", "orderrefunded", "refunded", "refund", "itemreturned"];
+
+/// Names of events that are no orders, by kind: views, carts, wish-lists, searches (lower case, letters and digits only).
+const BEHAVIOURS: [&[&str]; 4] = [
+    &["view", "views", "viewed", "pageview", "productview", "productviewed", "viewitem", "viewproduct", "detail", "pv"],
+    &["cart", "addtocart", "cartadd", "addcart", "addedtocart", "productadded", "productaddedtocart", "basket", "atc"],
+    &[
+        "wishlist",
+        "wish",
+        "addtowishlist",
+        "wishlistadd",
+        "productaddedtowishlist",
+        "favorite",
+        "favourite",
+        "fav",
+        "like",
+    ],
+    &["search", "searchclick", "searchresult", "searchimpression", "productsearched", "searched"],
+];
+
+/// The events in a column that are views, carts, wish-lists and searches.
+fn guess_behaviours(sample: &[String]) -> [Vec<String>; 4] {
+    let met: BTreeSet<&String> = sample.iter().collect();
+    BEHAVIOURS.map(|usual| {
+        met.iter().filter(|value| usual.contains(&plain(value).as_str())).map(|value| (*value).clone()).collect()
+    })
+}
+
+/// Which of the usual names of behaviour an event bears, as a position in views, carts, wish-lists, searches.
+pub(super) fn usual_behaviour(event: &str) -> Option<usize> {
+    let event = plain(event);
+    BEHAVIOURS.iter().position(|usual| usual.contains(&event.as_str()))
+}
 
 /// The events in a column that are orders, and those that are returns; none where none has a usual name.
 fn guess_events(sample: &[String]) -> (Vec<String>, Vec<String>) {
@@ -205,7 +303,13 @@ fn guess_columns_of(kind: TableKind, table: &Table, list: Option<&str>) -> BTree
         |field: &str| table.hints().columns.contains_key(field) || table.hints().constants.contains_key(field);
     for field in table_fields(kind).iter().filter(|field| !is_said(field.name)) {
         let at = likeliest(field.usual, table.header(), list, |at| !taken[at]);
-        let is_no_event = |at: usize| field.usual == EVENT && guess_events(table.sample(at)).0.is_empty();
+        let is_no_event = |at: usize| {
+            field.usual == EVENT
+                && match kind {
+                    TableKind::Events => guess_behaviours(table.sample(at)).iter().all(Vec::is_empty),
+                    _ => guess_events(table.sample(at)).0.is_empty(),
+                }
+        };
         if let Some(at) = at.filter(|at| !is_no_event(*at)) {
             taken[at] = true;
             columns.insert(field.name.to_owned(), table.header()[at].clone());

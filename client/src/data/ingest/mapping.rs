@@ -53,6 +53,22 @@ pub struct TableMapping {
     /// Orders: values of the event column that are goods coming back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub return_events: Vec<String>,
+    /// Events: values of the event column that are views, compared without case. Where none is named for any kind, the usual
+    /// names are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub view_events: Vec<String>,
+    /// Events: values that are things put into a cart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cart_events: Vec<String>,
+    /// Events: values that are things put on a wish-list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wish_events: Vec<String>,
+    /// Events: values that are things found by searching.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub search_events: Vec<String>,
+    /// Reviews: the best score there is; the worst is 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score_max: Option<f64>,
     /// Queries: the column that only grows (a number, a time of change), from whose last value the next import goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
@@ -60,7 +76,7 @@ pub struct TableMapping {
     pub columns: BTreeMap<String, String>,
     /// Field to a value that every row has.
     pub constants: BTreeMap<String, String>,
-    /// Products: columns kept as attributes under their own names.
+    /// Products: columns kept as attributes under their own names. Vectors: the columns that hold its numbers, in order.
     pub attributes: Vec<String>,
 }
 
@@ -77,6 +93,11 @@ impl Default for TableMapping {
             return_order_prefixes: Vec::new(),
             order_events: Vec::new(),
             return_events: Vec::new(),
+            view_events: Vec::new(),
+            cart_events: Vec::new(),
+            wish_events: Vec::new(),
+            search_events: Vec::new(),
+            score_max: None,
             cursor: None,
             columns: BTreeMap::new(),
             constants: BTreeMap::new(),
@@ -134,7 +155,7 @@ pub enum MappingError {
         other: String,
     },
     /// Events are chosen, but no column says what an event is.
-    #[error("the mapping names order-events or return-events, but no column for `event`")]
+    #[error("the mapping names kinds of events, but no column for `event`")]
     NoEventColumn,
     /// A date format that cannot be used.
     #[error(
@@ -169,7 +190,7 @@ impl TableMapping {
     /// How a table is written, in words: what an import shows beside the columns.
     pub(super) fn written(&self, kind: TableKind, table: &Table) -> BTreeMap<&'static str, String> {
         let mut written = BTreeMap::new();
-        if ["ordered_at", "date", "listed_on"].iter().any(|field| self.columns.contains_key(*field)) {
+        if ["ordered_at", "date", "at", "listed_on"].iter().any(|field| self.columns.contains_key(*field)) {
             written.insert("dates", self.date_formats.join(" or "));
         }
         if self.decimal_comma {
@@ -213,7 +234,9 @@ impl TableMapping {
         if let (Some(one), Some(other)) = (lists.next(), lists.next()) {
             return Err(MappingError::TwoLists { one: one.to_owned(), other: other.to_owned() });
         }
-        let chooses_events = !self.order_events.is_empty() || !self.return_events.is_empty();
+        let chosen = [&self.order_events, &self.return_events, &self.view_events, &self.cart_events];
+        let chosen = chosen.into_iter().chain([&self.wish_events, &self.search_events]);
+        let chooses_events = chosen.into_iter().any(|events| !events.is_empty());
         if chooses_events && !self.columns.contains_key("event") {
             return Err(MappingError::NoEventColumn);
         }
@@ -252,6 +275,21 @@ pub struct Mapping {
     /// Totals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sales: Option<TableMapping>,
+    /// Events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<TableMapping>,
+    /// Reviews.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reviews: Option<TableMapping>,
+    /// Stock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stock: Option<TableMapping>,
+    /// The merchant's own events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occasions: Option<TableMapping>,
+    /// Vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<TableMapping>,
 }
 
 impl Mapping {
@@ -280,6 +318,11 @@ impl Mapping {
             TableKind::Calendar => self.calendar.as_ref(),
             TableKind::Holidays => self.holidays.as_ref(),
             TableKind::Sales => self.sales.as_ref(),
+            TableKind::Events => self.events.as_ref(),
+            TableKind::Reviews => self.reviews.as_ref(),
+            TableKind::Stock => self.stock.as_ref(),
+            TableKind::Occasions => self.occasions.as_ref(),
+            TableKind::Vectors => self.vectors.as_ref(),
         }
     }
 
@@ -291,6 +334,11 @@ impl Mapping {
             TableKind::Calendar => &mut self.calendar,
             TableKind::Holidays => &mut self.holidays,
             TableKind::Sales => &mut self.sales,
+            TableKind::Events => &mut self.events,
+            TableKind::Reviews => &mut self.reviews,
+            TableKind::Stock => &mut self.stock,
+            TableKind::Occasions => &mut self.occasions,
+            TableKind::Vectors => &mut self.vectors,
         }
     }
 }

@@ -26,12 +26,15 @@ mod record;
 mod reference;
 mod report;
 mod row;
+mod signals;
 mod table;
 mod value;
 mod window;
 
 #[cfg(test)]
 mod form_tests;
+#[cfg(test)]
+mod signals_tests;
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +50,10 @@ pub use reading::ReadTo;
 pub use reference::{HolidayRow, ProductDayRow, read_calendar, read_holidays, read_products, read_sales};
 pub use report::{ImportReport, MappingOrigin, REJECTED_LISTED, RejectedRow, RowError};
 use serde::{Deserialize, Serialize};
+pub use signals::{
+    OccasionRow, StockRow, VectorRow, counts_events, read_events, read_occasions, read_reviews, read_stock,
+    read_vectors,
+};
 pub use table::{Hints, Table, TableFormat};
 use thiserror::Error;
 pub use window::Mark;
@@ -65,11 +72,32 @@ pub enum TableKind {
     Holidays,
     /// Totals by series and day, from merchants without order lines.
     Sales,
+    /// What customers do without buying: views, carts, wish-lists, searches.
+    Events,
+    /// What customers write.
+    Reviews,
+    /// What is on hand, by product and day.
+    Stock,
+    /// The merchant's own events.
+    Occasions,
+    /// Vectors of products that the merchant made from pictures, sounds or anything else.
+    Vectors,
 }
 
 impl TableKind {
     /// Every kind, in the order in which a header is compared with them.
-    pub const ALL: [Self; 5] = [Self::Orders, Self::Sales, Self::Calendar, Self::Holidays, Self::Products];
+    pub const ALL: [Self; 10] = [
+        Self::Orders,
+        Self::Sales,
+        Self::Calendar,
+        Self::Holidays,
+        Self::Products,
+        Self::Events,
+        Self::Reviews,
+        Self::Stock,
+        Self::Occasions,
+        Self::Vectors,
+    ];
 
     /// Name in `mapping.toml` and in reports.
     pub fn name(self) -> &'static str {
@@ -79,6 +107,11 @@ impl TableKind {
             Self::Calendar => "calendar",
             Self::Holidays => "holidays",
             Self::Sales => "sales",
+            Self::Events => "events",
+            Self::Reviews => "reviews",
+            Self::Stock => "stock",
+            Self::Occasions => "occasions",
+            Self::Vectors => "vectors",
         }
     }
 
@@ -90,6 +123,11 @@ impl TableKind {
             Self::Calendar => "product_id,date,price,promotion,coupon,in_stock",
             Self::Holidays => "date,name",
             Self::Sales => "series_id,date,value",
+            Self::Events => "event_time,event_type,product_id,user_id",
+            Self::Reviews => "product_id,customer_id,review_date,rating,text",
+            Self::Stock => "product_id,date,on_hand",
+            Self::Occasions => "date,occasion",
+            Self::Vectors => "product_id,vector",
         }
     }
 }
@@ -225,12 +263,15 @@ pub enum IngestError {
     #[error(
         "the columns of {file} (`{header}`) fit no table; say what it is, such as --table orders --column \
          order_id=NAME for each column that is not recognised, or name them as order lines do `{}`, totals `{}`, \
-         products `{}`, a calendar `{}` or holidays `{}`",
+         products `{}`, a calendar `{}`, holidays `{}`, events `{}`, reviews `{}` or stock `{}`",
         TableKind::Orders.expected_header(),
         TableKind::Sales.expected_header(),
         TableKind::Products.expected_header(),
         TableKind::Calendar.expected_header(),
-        TableKind::Holidays.expected_header()
+        TableKind::Holidays.expected_header(),
+        TableKind::Events.expected_header(),
+        TableKind::Reviews.expected_header(),
+        TableKind::Stock.expected_header()
     )]
     UnknownTable {
         /// Name of the file.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Number, Value};
 
 use super::{
+    fields::VECTOR,
     reading::{COLUMNS_MAX, SAMPLE_VALUE_MAX},
     report::RowError,
     row::Row,
@@ -42,6 +43,7 @@ impl Discovery {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
             match value {
                 Value::Object(inner) if depth > 0 => self.walk(&path, inner, limit, depth - 1, in_list),
+                Value::Array(_) if is_vector(name, value) => self.leaf(path, value, limit),
                 Value::Array(elements) if depth > 0 && !in_list => {
                     let path = format!("{path}{EACH}");
                     for element in elements.iter().filter_map(Value::as_object) {
@@ -144,11 +146,22 @@ fn find<'a>(object: &'a Map<String, Value>, keys: &[String]) -> Option<&'a Value
 /// A value as a cell: numbers with a decimal point and without a needless fraction, so that 17850.0 is the customer 17850.
 fn push(row: &mut Row, value: Option<&Value>) {
     match value {
+        Some(Value::Array(list)) if !list.is_empty() && list.iter().all(Value::is_number) => {
+            let numbers: Vec<String> = list.iter().map(Value::to_string).collect();
+            row.push(numbers.join(" ").as_bytes());
+        }
         None | Some(Value::Null | Value::Array(_) | Value::Object(_)) => row.push(b""),
         Some(Value::Bool(flag)) => row.push(if *flag { b"true" } else { b"false" }),
         Some(Value::String(text)) => row.push(text.as_bytes()),
         Some(Value::Number(number)) => row.push_number(&plain(number)),
     }
+}
+
+/// Whether a value is a list of numbers under a name that vectors usually have; other lists are no cell.
+fn is_vector(name: &str, value: &Value) -> bool {
+    let name: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    VECTOR.contains(&name.as_str())
+        && value.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(Value::is_number))
 }
 
 fn plain(number: &Number) -> String {

@@ -16,7 +16,7 @@ use crate::data::{
 /// Most units on one line.
 const QUANTITY_MAX: f64 = 1_000_000.0;
 /// Longest order, line, customer or product number, in characters.
-const IDENTITY_MAX: usize = 200;
+pub(super) const IDENTITY_MAX: usize = 200;
 /// Customers whose pseudonyms are kept at hand while a file is read.
 const CUSTOMERS_AT_HAND: usize = 1 << 17;
 
@@ -32,18 +32,23 @@ pub fn read_orders<E: From<IngestError>>(
     take: impl FnMut(&mut ImportReport, u64, OrderLine) -> Result<(), E>,
 ) -> Result<(ImportReport, ReadTo), E> {
     let columns = Columns::new(TableKind::Orders, table, mapping)?;
-    let customers = Customers { key: pseudonyms, at_hand: RefCell::default() };
+    let customers = Customers::new(pseudonyms);
     columns.read(from, |cells| order_line(cells, mapping, &customers), take)
 }
 
 /// Pseudonyms, each computed once for a run of lines.
-struct Customers<'a> {
+pub(super) struct Customers<'a> {
     key: &'a PseudonymKey,
     at_hand: RefCell<HashMap<Box<str>, CustomerPseudonym>>,
 }
 
-impl Customers<'_> {
-    fn pseudonym(&self, raw: &str) -> CustomerPseudonym {
+impl<'a> Customers<'a> {
+    pub fn new(key: &'a PseudonymKey) -> Self {
+        Self { key, at_hand: RefCell::default() }
+    }
+
+    /// The pseudonym of a raw number.
+    pub fn pseudonym(&self, raw: &str) -> CustomerPseudonym {
         let mut at_hand = self.at_hand.borrow_mut();
         if let Some(pseudonym) = at_hand.get(raw) {
             return *pseudonym;

@@ -1,5 +1,7 @@
 //! What merchants author: products, their calendar, holidays, and totals of merchants without order lines.
 
+use std::sync::Arc;
+
 use jiff::civil::{Date, DateTime};
 
 use super::{
@@ -38,10 +40,14 @@ pub struct HolidayRow {
 }
 
 /// Rows with the lines of the file they come from, the report so far, and how far the file was read.
-type Read<T> = Result<(Vec<(u64, T)>, ImportReport, ReadTo), IngestError>;
+pub(super) type Read<T> = Result<(Vec<(u64, T)>, ImportReport, ReadTo), IngestError>;
 
 /// Every row that parses.
-fn collect<T>(columns: &Columns<'_>, from: &ReadTo, parse: impl Fn(&Cells<'_>) -> Result<T, RowError>) -> Read<T> {
+pub(super) fn collect<T>(
+    columns: &Columns<'_>,
+    from: &ReadTo,
+    parse: impl Fn(&Cells<'_>) -> Result<T, RowError>,
+) -> Read<T> {
     let mut rows = Vec::new();
     let (report, read_to) = columns.read::<T, IngestError>(
         from,
@@ -82,12 +88,14 @@ pub fn read_products(table: &Table, mapping: &TableMapping, from: &ReadTo) -> Re
 /// Product days from a table. Errors when the mapping does not fit it.
 pub fn read_calendar(table: &Table, mapping: &TableMapping, from: &ReadTo) -> Read<ProductDayRow> {
     collect(&Columns::new(TableKind::Calendar, table, mapping)?, from, |cells| {
+        let promotion_type = cells.text("promotion_type", NAME_MAX)?.map(Arc::from);
         Ok(ProductDayRow {
             product: cells.required("product_id", NAME_MAX)?.to_owned(),
             date: cells.date("date")?,
             day: ProductDay {
                 price: cells.price("price")?.filter(|price| *price > 0.0),
-                promotion: cells.flag("promotion")?.unwrap_or(false),
+                promotion: cells.flag("promotion")?.unwrap_or(promotion_type.is_some()),
+                promotion_type,
                 coupon: cells.flag("coupon")?.unwrap_or(false),
                 in_stock: cells.flag("in_stock")?,
                 competitor_price: cells.price("competitor_price")?.filter(|price| *price > 0.0),

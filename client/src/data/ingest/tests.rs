@@ -223,7 +223,9 @@ fn a_header_that_fits_nothing_is_named() {
 #[test]
 fn each_canonical_table_is_recognised_by_its_header() {
     for kind in TableKind::ALL {
-        let text = format!("{}\n", kind.expected_header());
+        // An event log is known by its events.
+        let rows = if kind == TableKind::Events { "2024-01-02 10:00:00,view,mug,alice\n" } else { "" };
+        let text = format!("{}\n{rows}", kind.expected_header());
         assert_eq!(detect(&table(text.as_bytes()).unwrap()), Some(kind));
     }
     let uci = b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n";
@@ -366,6 +368,15 @@ fn read_everything(bytes: &[u8]) {
                 TableKind::Calendar => read_calendar(table, &mapping, &all).map(|read| (read.0.len(), read.1))?,
                 TableKind::Holidays => read_holidays(table, &mapping, &all).map(|read| (read.0.len(), read.1))?,
                 TableKind::Sales => read_sales(table, &mapping, &all).map(|read| (read.0.len(), read.1))?,
+                TableKind::Reviews => read_reviews(table, &mapping, &pseudonyms(), &all).map(|r| (r.0.len(), r.1))?,
+                TableKind::Stock => read_stock(table, &mapping, &all).map(|read| (read.0.len(), read.1))?,
+                TableKind::Occasions => read_occasions(table, &mapping, &all).map(|read| (read.0.len(), read.1))?,
+                TableKind::Vectors => read_vectors(table, &mapping, &all).map(|read| (read.0.len(), read.1))?,
+                // A row can be several events, or none.
+                TableKind::Events => {
+                    let report = read_events(table, &mapping, &pseudonyms(), &all)?.1;
+                    ((report.rows - report.rejected_total) as usize, report)
+                }
             })
         };
         let (rows, report) = read(&table).expect("a guessed mapping fits its table");
@@ -384,6 +395,10 @@ proptest! {
         read_everything(format!("{HEADER}{body}").as_bytes());
         read_everything(format!("series_id,date,value\n{body}").as_bytes());
         read_everything(format!("date,name\n{body}").as_bytes());
+        read_everything(format!("event_time,event_type,product_id,user_id\n2024-01-01,view,a,b\n{body}").as_bytes());
+        read_everything(format!("order_id,review_id,review_score,review_creation_date\n{body}").as_bytes());
+        read_everything(format!("product_id,date,on_hand\n{body}").as_bytes());
+        read_everything(format!("product_id,vector\n{body}").as_bytes());
     }
 
     #[test]

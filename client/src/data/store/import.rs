@@ -18,11 +18,13 @@ use super::{
     merge,
     normal_form::{self, Stored},
     orders::OrderMerge,
+    signals_form,
 };
 use crate::data::{
     ingest::{
         self, Hints, ImportReport, IngestError, Input, Mapping, MappingError, MappingOrigin, Mark, ReadTo, Table,
-        TableFormat, TableKind, TableMapping, read_calendar, read_holidays, read_orders, read_products, read_sales,
+        TableFormat, TableKind, TableMapping, counts_events, read_calendar, read_events, read_holidays, read_occasions,
+        read_orders, read_products, read_reviews, read_sales, read_stock, read_vectors,
     },
     pseudonym::{ContributionKey, DataSecret},
 };
@@ -226,6 +228,45 @@ impl Importer {
                 },
                 normal_form::write_holidays,
             )?,
+            TableKind::Events => replace.by(
+                signals_form::read_events,
+                |from| read_events(table, mapping, &self.secret.pseudonym_key(), from),
+                |stored, rows, report| merge::events(stored, rows, counts_events(mapping), report),
+                |events, imports| signals_form::write_events(events, imports),
+            )?,
+            TableKind::Reviews => replace.by(
+                signals_form::read_reviews,
+                |from| read_reviews(table, mapping, &self.secret.pseudonym_key(), from),
+                |stored, rows, report| merge::reviews(stored, rows, report),
+                |reviews, imports| signals_form::write_reviews(reviews, imports),
+            )?,
+            TableKind::Stock => replace.by(
+                signals_form::read_stock,
+                |from| read_stock(table, mapping, from),
+                |stored, rows, report| {
+                    let rows = rows.into_iter().map(|(line, row)| (line, row.product, row.date, row.day));
+                    merge::by_day(stored, rows, report)
+                },
+                signals_form::write_stock,
+            )?,
+            TableKind::Occasions => replace.by(
+                normal_form::read_holidays,
+                |from| read_occasions(table, mapping, from),
+                |stored, rows, report| {
+                    let rows = rows.into_iter().map(|(line, row)| (line, row.date, row.name)).collect();
+                    merge::keyed(stored, rows, "day", report)
+                },
+                normal_form::write_holidays,
+            )?,
+            TableKind::Vectors => replace.by(
+                signals_form::read_vectors,
+                |from| read_vectors(table, mapping, from),
+                |stored, rows, report| {
+                    let rows = rows.into_iter().map(|(line, row)| (line, row.product, row.vector)).collect();
+                    merge::keyed(stored, rows, "product", report)
+                },
+                signals_form::write_vectors,
+            )?,
         };
         file::write_atomic(&path, &bytes)?;
         Ok(report)
@@ -328,7 +369,8 @@ fn load_secret(dir: &Path) -> Result<DataSecret, StoreError> {
     if let Some(bytes) = file::read_secret(&path)? {
         return DataSecret::from_bytes(&bytes).ok_or(StoreError::SecretDamaged { path });
     }
-    if dir.join(format!("{}.csv", TableKind::Orders.name())).exists() {
+    let with_pseudonyms = [TableKind::Orders, TableKind::Events, TableKind::Reviews];
+    if with_pseudonyms.iter().any(|kind| dir.join(format!("{}.csv", kind.name())).exists()) {
         return Err(StoreError::SecretMissing { path });
     }
     let secret = DataSecret::generate().ok_or(StoreError::NoEntropy)?;

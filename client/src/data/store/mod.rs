@@ -17,6 +17,7 @@ mod merge;
 mod normal_form;
 mod order_form;
 mod orders;
+mod signals_form;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use super::{
     ingest::{ImportReport, Input, Mapping, TableKind},
     order::{Catalogue, OrderLine, Period, SalesRow},
     pseudonym::ContributionKey,
+    signals::Signals,
 };
 
 /// A merchant's imported tables.
@@ -40,6 +42,7 @@ pub struct DataStore {
     orders: Vec<OrderLine>,
     sales: Vec<SalesRow>,
     catalogue: Catalogue,
+    signals: Signals,
 }
 
 impl DataStore {
@@ -49,7 +52,8 @@ impl DataStore {
     /// When the directory cannot be used, a table is damaged, or tables are there but their secret is gone.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let importer = Importer::open(dir)?;
-        let mut store = Self { importer, orders: Vec::new(), sales: Vec::new(), catalogue: Catalogue::default() };
+        let (catalogue, signals) = (Catalogue::default(), Signals::default());
+        let mut store = Self { importer, orders: Vec::new(), sales: Vec::new(), catalogue, signals };
         store.reload()?;
         Ok(store)
     }
@@ -103,6 +107,11 @@ impl DataStore {
         &self.catalogue
     }
 
+    /// What else is known of products: events, reviews, stock, the merchant's own events and vectors.
+    pub fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
     /// Days from the first to the last sale; `None` before any import. Derived from customers' data: for what stays
     /// here (local forecasts, reports), never for the period of private training.
     pub fn observed_period(&self) -> Option<Period> {
@@ -143,6 +152,13 @@ impl DataStore {
             TableKind::Holidays => {
                 self.catalogue.holidays = self.importer.read_table(kind, normal_form::read_holidays)?.0;
             }
+            TableKind::Events => self.signals.events = self.importer.read_table(kind, signals_form::read_events)?.0,
+            TableKind::Reviews => self.signals.reviews = self.importer.read_table(kind, signals_form::read_reviews)?.0,
+            TableKind::Stock => self.signals.stock = self.importer.read_table(kind, signals_form::read_stock)?.0,
+            TableKind::Occasions => {
+                self.signals.occasions = self.importer.read_table(kind, normal_form::read_holidays)?.0;
+            }
+            TableKind::Vectors => self.signals.vectors = self.importer.read_table(kind, signals_form::read_vectors)?.0,
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! that does not parse, is damaged. Behind the rows stand the imports that they came from, so that a table and what is
 //! known of its sources are replaced in one step. Order lines, of which there are many, are in [`super::order_form`].
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord, WriterBuilder};
 use jiff::civil::Date;
@@ -61,7 +61,8 @@ pub(super) fn read_products(bytes: &[u8]) -> Result<Stored<BTreeMap<String, Prod
 
 /// The calendar as bytes.
 pub(super) fn write_calendar(calendar: &Calendar, imports: &[Imported]) -> Vec<u8> {
-    let header = ["product", "date", "price", "promotion", "coupon", "in_stock", "competitor_price", "markdown"];
+    let header =
+        ["product", "date", "price", "promotion", "coupon", "in_stock", "competitor_price", "markdown", "type"];
     let rows = calendar.iter().flat_map(|(product, days)| days.iter().map(move |(date, day)| (product, date, day)));
     write(&header, imports, rows, |(product, date, day)| {
         vec![
@@ -73,6 +74,7 @@ pub(super) fn write_calendar(calendar: &Calendar, imports: &[Imported]) -> Vec<u
             day.in_stock.map(|flag| flag.to_string()).unwrap_or_default(),
             optional(day.competitor_price),
             optional(day.markdown),
+            day.promotion_type.as_deref().unwrap_or_default().to_owned(),
         ]
     })
 }
@@ -90,6 +92,8 @@ pub(super) fn read_calendar(bytes: &[u8]) -> Result<Stored<Calendar>, NormalForm
             },
             competitor_price: row.optional(6)?,
             markdown: row.optional(7)?,
+            // Tables from before there were kinds of promotions have no such field.
+            promotion_type: row.text(8).filter(|kind| !kind.is_empty()).map(Arc::from),
         };
         Some((row.text(0)?.to_owned(), row.parse::<Date>(1)?, day))
     })?;
@@ -123,12 +127,12 @@ pub(super) fn read_sales(bytes: &[u8]) -> Result<Stored<Vec<SalesRow>>, NormalFo
     read(bytes, |row| Some(SalesRow { series: row.text(0)?.to_owned(), date: row.parse(1)?, value: row.finite(2)? }))
 }
 
-fn optional(value: Option<f64>) -> String {
+pub(super) fn optional(value: Option<f64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 /// Writes a header, rows, each led by an empty field under the version, and the imports.
-fn write<T>(
+pub(super) fn write<T>(
     header: &[&str],
     imports: &[Imported],
     rows: impl Iterator<Item = T>,
@@ -149,7 +153,10 @@ fn write<T>(
 }
 
 /// Reads what [`write`] wrote; no bytes at all are an empty table.
-fn read<T>(bytes: &[u8], parse: impl Fn(&StoredRow<'_>) -> Option<T>) -> Result<Stored<Vec<T>>, NormalFormError> {
+pub(super) fn read<T>(
+    bytes: &[u8],
+    parse: impl Fn(&StoredRow<'_>) -> Option<T>,
+) -> Result<Stored<Vec<T>>, NormalFormError> {
     let (mut rows, mut imports) = (Vec::new(), Vec::new());
     if bytes.is_empty() {
         return Ok((rows, imports));

@@ -430,3 +430,55 @@ fn a_damaged_table_and_a_lost_or_damaged_secret_are_named() {
     fs::remove_file(&secret).unwrap();
     assert!(matches!(DataStore::open(&merchant.data), Err(StoreError::SecretMissing { .. })));
 }
+
+const LOG: &str = "event_time,event_type,product_id,user_id\n";
+
+#[test]
+fn events_count_once_however_often_and_in_whatever_pieces_they_are_imported() {
+    let mut merchant = merchant();
+    let first =
+        "2024-01-02 10:00:00,view,mug,alice\n2024-01-02 10:00:00,view,mug,alice\n2024-01-02 10:05:00,cart,mug,\n";
+    let second = "2024-01-03 09:00:00,view,saw,bob\n";
+    let report = merchant.import(&format!("{LOG}{first}"));
+    assert_eq!((report.table, report.imported, report.rejected_total), (TableKind::Events, 3, 0));
+    let report = merchant.import(&format!("{LOG}{first}{second}"));
+    assert_eq!((report.imported, report.known, report.updated), (1, 3, 0));
+    let counts: Vec<f64> = merchant.store.signals().events.iter().map(|event| event.count).collect();
+    assert_eq!(counts, [2.0, 1.0, 1.0]);
+    // Counts of a day replace each other, and the same row twice is a mistake.
+    let days = "product_id,date,views\nmug,2024-02-01,10\nmug,2024-02-01,11\n";
+    let report = merchant.import(days);
+    assert_eq!((report.imported, report.rejected[0].line, report.rejected[0].code), (1, 3, "duplicate"));
+    let report = merchant.import("product_id,date,views\nmug,2024-02-01,12\n");
+    assert_eq!((report.imported, report.updated), (0, 1));
+    let again = DataStore::open(&merchant.data).unwrap();
+    assert_eq!(again.signals(), merchant.store.signals());
+    assert_eq!(again.signals().events.last().unwrap().count, 12.0);
+    // No raw customer number is on the disk.
+    for entry in fs::read_dir(&merchant.data).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(5).any(|word| word == b"alice"));
+    }
+}
+
+#[test]
+fn reviews_stock_events_of_the_merchant_and_vectors_are_there_after_reopening() {
+    let mut merchant = merchant();
+    merchant.import("review_id,order_id,user_id,review_score,review_creation_date,comment\nr1,o1,alice,4,2024-01-05,\"fine, \n\"\"so\"\"\"\n");
+    merchant.import("product_id,date,on_hand,in_stock\nmug,2024-01-05,0.5,\nmug,2024-01-06,,no\n");
+    merchant.import("date,occasion\n2024-05-01,fair\n");
+    merchant.import("product_id,vector\nmug,0.1 -2 1e-9\n");
+    merchant.import("product_id,date,price,promo_type\nmug,2024-01-05,8,bundle\n");
+    let again = DataStore::open(&merchant.data).unwrap();
+    assert_eq!(again.signals(), merchant.store.signals());
+    assert_eq!(again.catalogue(), merchant.store.catalogue());
+    let signals = again.signals();
+    assert_eq!((signals.reviews.len(), signals.reviews[0].score), (1, Some(0.8)));
+    assert!(signals.stock["mug"][&date(2024, 1, 6)].is_out() && !signals.stock["mug"][&date(2024, 1, 5)].is_out());
+    assert_eq!(signals.occasions[&date(2024, 5, 1)], "fair");
+    assert_eq!(signals.vectors["mug"], [0.1, -2.0, 1e-9]);
+    assert_eq!(again.catalogue().calendar["mug"][&date(2024, 1, 5)].promotion_type.as_deref(), Some("bundle"));
+    // The secret behind the pseudonyms of events and reviews is not made anew.
+    fs::remove_file(merchant.data.join("pseudonym.key")).unwrap();
+    assert!(matches!(DataStore::open(&merchant.data), Err(StoreError::SecretMissing { .. })));
+}

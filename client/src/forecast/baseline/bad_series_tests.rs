@@ -18,6 +18,7 @@ fn series(frequency: Frequency, y: Vec<f32>) -> Series {
         attributes: Vec::new(),
         text: String::new(),
         text_vector: None,
+        further: None,
     }
 }
 

@@ -166,6 +166,7 @@ mod tests {
             attributes: Vec::new(),
             text: String::new(),
             text_vector: None,
+            further: None,
         }
     }
 

@@ -170,6 +170,7 @@ impl Hierarchy {
                     .collect(),
             },
             text: if total.level == Level::Category { total.name.clone() } else { String::new() },
+            further: None,
             ..(*longest).clone()
         };
         let mut found: Vec<Series> = self.totals.iter().map(blank).collect();

@@ -26,6 +26,7 @@ pub(super) fn product(id: &str, category: &str, y: Vec<f32>) -> Series {
         attributes: if category.is_empty() { Vec::new() } else { vec![("category".into(), category.into())] },
         text: String::new(),
         text_vector: None,
+        further: None,
         y,
     }
 }
