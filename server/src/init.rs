@@ -11,7 +11,10 @@ use std::{
 };
 
 use forecastle_crypto::{
-    dp::plan::{PlanError, PrivacyPlan},
+    dp::{
+        plan::{PlanError, PrivacyPlan},
+        unit::PrivacyUnit,
+    },
     identity::{Sha256Digest, SigningKey, SigningKeyError, VerifyingKey},
     ledger::entry::Founded,
     quantize::GridError,
@@ -103,6 +106,11 @@ pub enum InitError {
     /// The model.
     #[error("the model file: {0}")]
     Model(#[from] ModelFileError),
+    /// The model reads what no client can bound for a customer.
+    #[error(
+        "the model reads `{0}`, which clients refuse to train on under the unit `customer`: stock on hand is what customers bought; make one without it, or plan the unit `series`"
+    )]
+    NotBounded(String),
     /// Nothing to train.
     #[error("the model file marks no parameter as federated: there is nothing to train")]
     NothingToTrain,
@@ -207,6 +215,7 @@ impl<'a> Checked<'a> {
         if dimension == 0 {
             return Err(InitError::NothingToTrain);
         }
+        check_inputs(&plan, &model)?;
         plan.runnable()?;
         plan.grid(dimension)?;
         check_bits(&plan, dimension)?;
@@ -255,6 +264,17 @@ impl<'a> Checked<'a> {
         pool.close().await;
         Ok(founding)
     }
+}
+
+/// Refuses a model that merchants would refuse: the server knows nothing of models but the names in their settings.
+fn check_inputs(plan: &PrivacyPlan, model: &ModelSnapshot) -> Result<(), InitError> {
+    const UNBOUNDED: &str = "stock";
+    let channels = model.manifest.settings.get("past_channels").and_then(|channels| channels.as_array());
+    let reads = channels.is_some_and(|channels| channels.iter().any(|channel| channel == UNBOUNDED));
+    if reads && plan.privacy.unit == PrivacyUnit::Customer {
+        return Err(InitError::NotBounded(UNBOUNDED.to_owned()));
+    }
+    Ok(())
 }
 
 /// Refuses a modulus in which a round's sum could wrap around.

@@ -12,7 +12,7 @@ use super::{
     print_json, text,
 };
 use crate::{
-    data::{order::plus_days, prepare, series::Series, store::DataStore},
+    data::{order::plus_days, planned, prepare, series::Series, store::DataStore},
     durable::{self, Access},
     federation::home::Home,
     forecast::{
@@ -183,6 +183,12 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
             all.filter(|block| block.level == Level::Product || wanted.includes(block.level)).collect()
         }
     };
+    let end = plus_days(start, horizon as i64 * step_days - 1);
+    let named = series.iter().chain(&new).map(|one| one.id.as_str());
+    let unplanned = planned::without_price(store.catalogue(), named, start, end);
+    for group in &unplanned {
+        eprintln!("{group}; they are forecast as at their usual price");
+    }
     let totals = blocks.len() - series.len();
     let started = begun.len();
     let unlike = new.iter().filter(|one| one.known.len() > longest - horizon).count() - started;
@@ -237,6 +243,7 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
             let summary = json!({
                 "file": path, "series": series.len(), "totals": totals, "new_products": started, "horizon": horizon,
                 "model": version, "local_steps": steps, "method": served,
+                "without_planned_price": unplanned.iter().map(|group| group.products.len()).sum::<usize>(),
             });
             match format {
                 Format::Json => print_json(&summary)?,

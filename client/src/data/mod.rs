@@ -15,6 +15,7 @@ pub mod clean;
 pub mod holidays;
 pub mod ingest;
 pub mod order;
+pub mod planned;
 pub mod prepare;
 pub mod pseudonym;
 pub mod scale;

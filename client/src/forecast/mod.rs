@@ -15,3 +15,6 @@ pub mod stacking;
 pub use conformal::{Calibration, PastForecasts};
 pub use forecaster::{Forecast, Forecaster, NegativeBinomial};
 pub use served::{Served, Way};
+
+#[cfg(test)]
+mod leading_tests;

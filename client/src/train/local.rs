@@ -78,9 +78,13 @@ impl LocalTraining {
         }
     }
 
-    /// Fine-tuning for these series: also of what reads texts, where a sentence encoder gave them vectors.
+    /// Fine-tuning for these series: also of what reads vectors, where a sentence encoder or the merchant gave them some.
     pub fn fine_tuning_of(series: &[Series], seed: u64) -> Self {
-        let speaks = |series: &Series| series.text_vector.as_ref().is_some_and(|v| v.iter().any(|x| *x != 0.0));
+        let is_known = |vector: &[f32]| vector.iter().any(|x| *x != 0.0);
+        let speaks = |series: &Series| {
+            series.text_vector.as_ref().is_some_and(|vector| is_known(vector))
+                || series.further.as_ref().is_some_and(|further| is_known(&further.vector))
+        };
         let subset = if series.iter().any(speaks) { Subset::HeadsAndText } else { Subset::Heads };
         Self { subset, ..Self::fine_tuning(seed) }
     }

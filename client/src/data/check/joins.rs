@@ -13,7 +13,12 @@ const SLEEPING_DAYS: i64 = 90;
 const HOLIDAY_DAYS: i64 = 180;
 
 /// Findings about `sold` (day, product or series, units), in the light of what the merchant authored.
-pub(super) fn findings(sold: &[(Date, &str, f64)], catalogue: &Catalogue, period: Period) -> Vec<Finding> {
+pub(super) fn findings(
+    sold: &[(Date, &str, f64)],
+    catalogue: &Catalogue,
+    period: Period,
+    has_country: bool,
+) -> Vec<Finding> {
     let mut last: BTreeMap<&str, (Date, usize)> = BTreeMap::new();
     for (day, product, _) in sold {
         let (seen, count) = last.entry(product).or_insert((*day, 0));
@@ -88,7 +93,9 @@ pub(super) fn findings(sold: &[(Date, &str, f64)], catalogue: &Catalogue, period
         "kept; their forecast is near 0",
     );
     findings.push(finding.look(false).examples(sleeping.iter().take(EXAMPLES).map(|id| (*id).to_owned())));
-    findings.push(holidays(catalogue, period));
+    if !has_country {
+        findings.push(holidays(catalogue, period));
+    }
     findings
 }
 
@@ -109,7 +116,7 @@ fn holidays(catalogue: &Catalogue, period: Period) -> Finding {
         0,
         "no day counts as a holiday",
     )
-    .undo("bring them in a table of date and name")
+    .undo("bring them in a table of date and name, or name the country in series.toml, such as country = \"DE\"")
     .look(true)
     .examples(years.iter().map(i16::to_string))
 }

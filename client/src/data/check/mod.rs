@@ -10,6 +10,7 @@ mod joins;
 mod lines;
 mod page;
 mod plot;
+mod signals;
 mod text;
 mod totals;
 
@@ -35,7 +36,7 @@ use super::{
 /// The report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
-    /// Order lines and totals, products, product days, holidays.
+    /// Order lines and totals, products, product days, holidays, and what else was imported.
     pub tables: Vec<TableFacts>,
     /// First day with a sale.
     #[serde(serialize_with = "days::as_text")]
@@ -70,13 +71,18 @@ pub fn check(
     choice: &SeriesChoice,
     today: Date,
 ) -> Check {
-    let (orders, sales, catalogue) = (store.orders(), store.sales(), store.catalogue());
+    let (orders, sales, catalogue, signals) = (store.orders(), store.sales(), store.catalogue(), store.signals());
     let tables = [
         (TableKind::Orders, orders.len()),
         (TableKind::Sales, sales.len()),
         (TableKind::Products, catalogue.products.len()),
         (TableKind::Calendar, catalogue.calendar.values().map(std::collections::BTreeMap::len).sum()),
         (TableKind::Holidays, catalogue.holidays.len()),
+        (TableKind::Events, signals.events.len()),
+        (TableKind::Reviews, signals.reviews.len()),
+        (TableKind::Stock, signals.stock.values().map(std::collections::BTreeMap::len).sum()),
+        (TableKind::Occasions, signals.occasions.len()),
+        (TableKind::Vectors, signals.vectors.len()),
     ];
     let period = store.observed_period();
     let mut findings = finding::of_imports(&imports);
@@ -101,7 +107,8 @@ pub fn check(
         if !orders.is_empty() {
             findings.extend(days.gaps());
         }
-        findings.extend(joins::findings(&sold, catalogue, period));
+        findings.extend(joins::findings(&sold, catalogue, period, choice.country.is_some()));
+        findings.extend(signals::findings(signals, &sold, orders, catalogue, period));
     }
     let nothing = findings.iter().filter(|finding| finding.count == 0).map(|finding| finding.what).collect();
     findings.retain(|finding| finding.count > 0);

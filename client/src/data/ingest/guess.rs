@@ -32,11 +32,17 @@ pub fn detect(table: &Table) -> Option<TableKind> {
     if has("customer_id") || has("order_id") && has("product_id") {
         return Some(TableKind::Orders);
     }
+    let has_quantity = guess_columns(TableKind::Stock, table).contains_key("on_hand");
     TableKind::ALL.into_iter().find(|kind| {
         let columns = guess_columns(*kind, table);
         let beside_required = columns.len().saturating_sub(required(*kind).count());
         let says_something = match kind {
-            TableKind::Products | TableKind::Calendar => beside_required > 0,
+            TableKind::Products => beside_required > 0,
+            // With a quantity beside it, a flag is the stock table's.
+            TableKind::Calendar => {
+                let flag_only = beside_required == 1 && columns.contains_key("in_stock");
+                beside_required > 0 && !(flag_only && has_quantity)
+            }
             TableKind::Events => is_event_table(&columns, table),
             TableKind::Reviews => false,
             TableKind::Stock => columns.contains_key("on_hand"),
