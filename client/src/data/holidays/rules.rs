@@ -1,6 +1,7 @@
 //! The rules, country by country: what the laws on public holidays say of the whole country.
 //!
-//! Each rule was compared, for the years 2015 to 2026, with what an independent collection of the same laws says.
+//! The days of 2015 to 2026 were compared with an independent collection of the same laws. It has, beyond these, days set for
+//! one year (funerals, jubilees, elections), Sundays that are none by law, eves, and days on which only some are off.
 
 use jiff::civil::{Date, Weekday};
 
@@ -313,11 +314,13 @@ pub(super) const COUNTRIES: &[(&str, &[Rule])] = &[
             EASTER,
             EASTER_MONDAY,
             LABOUR,
+            within(2002, 2019, "Statehood Day", On(6, 25)),
             since(2020, "Statehood Day", On(5, 30)),
             CORPUS_CHRISTI,
             rule("Anti-Fascist Struggle Day", On(6, 22)),
             rule("Victory Day", On(8, 5)),
             ASSUMPTION,
+            within(2002, 2019, "Independence Day", On(10, 8)),
             ALL_SAINTS,
             since(2020, "Remembrance Day", On(11, 18)),
             CHRISTMAS,
