@@ -54,10 +54,9 @@ pub(super) fn channels(
         let last = plus_days(first, days - 1);
         let held = occasions.range(first..=last).count();
         row[PROMOTION_BUCKETS] = held as f32 / days as f32;
-        if held == 0 {
-            if let Some((next, _)) = occasions.range(last..=plus_days(last, REACH_DAYS)).next() {
-                row[PROMOTION_BUCKETS + 1] = (-(days_between(last, *next) as f64) / NEARNESS_DAYS).exp() as f32;
-            }
+        let next = occasions.range(last..=plus_days(last, REACH_DAYS)).next().filter(|_| held == 0);
+        if let Some((next, _)) = next {
+            row[PROMOTION_BUCKETS + 1] = (-(days_between(last, *next) as f64) / NEARNESS_DAYS).exp() as f32;
         }
     }
     rows

@@ -148,7 +148,7 @@ pub(super) fn censor(series: &mut Series, products: &[&str], stock: &Stock) {
         return;
     }
     for step in 0..series.y.len() {
-        if !(series.y[step] <= 0.0) {
+        if series.y[step].is_nan() || series.y[step] > 0.0 {
             continue;
         }
         let first = series.date(step);
