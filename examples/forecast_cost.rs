@@ -101,6 +101,7 @@ fn generated(count: usize, days: usize, ahead: usize) -> Vec<Series> {
                 attributes: vec![("category".into(), thing.into())],
                 text: format!("{colour} {thing} number {number}, dishwasher safe"),
                 text_vector: None,
+                further: None,
             }
         })
         .collect()
