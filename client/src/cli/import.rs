@@ -24,6 +24,7 @@ use crate::{
   forecastle data import orders.csv products.csv calendar.csv holidays.csv
   forecastle data import visitors.csv --table sales --series-by product --format json
   forecastle data import events.jsonl.zst orders.parquet
+  forecastle data import order_items.csv --with orders.csv --with customers.csv
   forecastle data import postgres://reader@db.shop.example/shop --query 'SELECT … FROM order_lines'
 
 What each table holds is guessed from its columns and written to data/mapping.toml in the state folder, where it can be
@@ -37,6 +38,10 @@ pub(super) struct Arguments {
     /// What to read from the database: a SELECT. It runs in a read-only transaction.
     #[arg(long, value_name = "SELECT")]
     query: Option<String>,
+    /// A table with further columns of the files' rows, such as orders of order items: joined by a column that both have. May
+    /// be given several times.
+    #[arg(long, value_name = "FILE")]
+    with: Vec<PathBuf>,
     /// What the files hold (default: recognised by their columns).
     #[arg(long, value_enum)]
     table: Option<Table>,
@@ -102,7 +107,8 @@ pub(super) enum Missing {
 
 pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome {
     let Arguments { files, query, table, mapping, columns, constants, date_format, encoding, .. } = arguments;
-    let Arguments { series_by, missing, again, anew, .. } = arguments;
+    let Arguments { series_by, missing, with, again, anew, .. } = arguments;
+    let with = with.iter().map(|path| Input::file(path)).collect::<Result<_, _>>()?;
     let (columns, constants) = (columns.into_iter().collect(), constants.into_iter().collect());
     let hints = Hints { columns, constants, date_format, encoding };
     let inputs = inputs(&files, query.as_deref())?;
@@ -135,7 +141,7 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
     let importer = Importer::open(&home.data())?;
     let mapping_file = mapping.clone().unwrap_or_else(|| importer.mapping_path());
     let anew = TableKind::ALL.into_iter().filter(|_| anew).collect();
-    let mut options = ImportOptions { kind, mapping: None, mapping_file: mapping, hints, again, anew };
+    let mut options = ImportOptions { kind, mapping: None, mapping_file: mapping, hints, with, again, anew };
     for input in inputs {
         let report = importer.import(&input, &options)?;
         // The next file of this kind adds to what the first brought.

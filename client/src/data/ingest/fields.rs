@@ -66,8 +66,8 @@ const ORDERS: &[Field] = &[
         "customer_id",
         false,
         &[
-            "customerid",
             "customeruniqueid",
+            "customerid",
             "customer",
             "customerno",
             "customernumber",
@@ -223,8 +223,8 @@ const SALES: &[Field] = &[
 
 /// Names of the column that says who did something, in event logs.
 const VISITOR: &[&str] = &[
-    "customerid",
     "customeruniqueid",
+    "customerid",
     "userid",
     "visitorid",
     "customer",

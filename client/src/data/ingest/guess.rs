@@ -97,7 +97,13 @@ fn numbered(table: &Table) -> Vec<String> {
 pub fn guess(kind: TableKind, table: &Table) -> Result<TableMapping, IngestError> {
     let columns = guess_columns(kind, table);
     let hints = table.hints();
-    let is_known = |field: &str| columns.contains_key(field) || hints.constants.contains_key(field);
+    let mut constants = hints.constants.clone();
+    // A table of order items, to which the orders were joined, often has a row for each piece.
+    let has_lines = kind == TableKind::Orders && columns.contains_key("line") && table.joined().next().is_some();
+    if has_lines && !columns.contains_key("quantity") {
+        constants.entry("quantity".to_owned()).or_insert_with(|| "1".to_owned());
+    }
+    let is_known = |field: &str| columns.contains_key(field) || constants.contains_key(field);
     let mut missing: Vec<_> = required(kind).filter(|field| !is_known(field)).collect();
     match kind {
         TableKind::Events if !is_event_table(&columns, table) => missing.push("event"),
@@ -117,7 +123,7 @@ pub fn guess(kind: TableKind, table: &Table) -> Result<TableMapping, IngestError
     let mut mapping = TableMapping {
         delimiter: table.delimiter(),
         encoding: table.encoding().map(str::to_owned),
-        constants: hints.constants.clone(),
+        constants,
         ..TableMapping::default()
     };
     let sample = |field: &str| -> &[String] {

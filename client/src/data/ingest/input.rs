@@ -75,6 +75,12 @@ pub(super) enum Source {
     Answer(Arc<dyn Answer>),
 }
 
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Input").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
 impl Input {
     /// A file. What is no regular file (a pipe, standard input) is read into memory.
     ///

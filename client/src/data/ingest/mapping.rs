@@ -200,6 +200,10 @@ impl TableMapping {
             let unit = if self.discount_unit == DiscountUnit::Percent { "in percent" } else { "as fractions" };
             written.insert("discounts", unit.to_owned());
         }
+        let joined: Vec<String> = table.joined().map(|(name, by)| format!("{name} by {by}")).collect();
+        if !joined.is_empty() {
+            written.insert("further columns from", joined.join(", "));
+        }
         if let Some(encoding) = table.encoding() {
             written.insert("encoding", encoding.to_owned());
         }

@@ -13,6 +13,7 @@ mod delimited;
 mod fields;
 mod guess;
 mod input;
+mod join;
 mod json_lines;
 mod mapping;
 mod objects;
@@ -307,6 +308,28 @@ pub enum IngestError {
         /// What is wrong with the mapping.
         #[source]
         source: MappingError,
+    },
+    /// Two tables that cannot be joined.
+    #[error("{file} (`{header}`) and {other} (`{other_header}`) have no column in common to be joined by")]
+    NothingInCommon {
+        /// Name of the file.
+        file: String,
+        /// Its columns.
+        header: String,
+        /// Name of the other one.
+        other: String,
+        /// Its columns.
+        other_header: String,
+    },
+    /// A table to be joined that does not say one thing.
+    #[error("{file} has several rows of {by} `{value}`; only a table with one row of each can be joined")]
+    SeveralRows {
+        /// Name of the file.
+        file: String,
+        /// The column.
+        by: String,
+        /// Its value.
+        value: String,
     },
     /// An encoding nobody knows.
     #[error("{file}: the encoding `{label}` is unknown; try `windows-1252` or `utf-8`")]

@@ -180,3 +180,44 @@ fn a_kind_of_promotion_is_a_promotion() {
     assert_eq!((rows[0].1.day.promotion, rows[0].1.day.promotion_type.as_deref()), (true, Some("2 for 1")));
     assert_eq!((rows[1].1.day.promotion, &rows[1].1.day.promotion_type), (false, &None));
 }
+
+const ITEMS: &str = "order_id,order_item_id,product_id,price\no1,1,mug,4.5\no1,2,mug,4.5\no2,1,saw,20\no9,1,saw,20\n";
+const HEADS: &str = "order_id,customer_id,order_status,order_purchase_timestamp\no1,c1,delivered,2018-01-14 14:33:00\n\
+                     o2,c2,canceled,2018-02-14 14:33:00\no3,c3,delivered,2018-02-15 10:00:00\n";
+const PEOPLE: &str = "customer_id,customer_unique_id\nc1,alice\nc2,alice\nc3,bob\n";
+
+#[test]
+fn order_items_find_customer_day_and_status_in_other_tables() {
+    let table = opened("items.csv", ITEMS).joined_with(&opened("orders.csv", HEADS)).unwrap();
+    let table = table.joined_with(&opened("people.csv", PEOPLE)).unwrap();
+    assert_eq!(detect(&table), Some(TableKind::Orders));
+    let mapping = guess(TableKind::Orders, &table).unwrap();
+    assert_eq!(mapping.constants["quantity"], "1");
+    let mut lines = Vec::new();
+    let (report, _) =
+        read_orders::<IngestError>(&table, &mapping, &pseudonyms(), &ReadTo::default(), |_, row, line| {
+            lines.push((row, line));
+            Ok(())
+        })
+        .unwrap();
+    let alice = Some(pseudonyms().pseudonym("alice"));
+    assert_eq!(
+        lines.iter().map(|(row, line)| (*row, line.customer)).collect::<Vec<_>>(),
+        [2, 3, 4].map(|row| (row, alice))
+    );
+    assert_eq!((lines[0].1.line.as_deref(), lines[1].1.line.as_deref()), (Some("1"), Some("2")));
+    assert_eq!(lines[2].1.at, datetime(2018, 2, 14, 14, 33, 0, 0));
+    assert_eq!(lines[2].1.status, crate::data::order::LineStatus::Cancelled);
+    // Of the fourth item's order nothing is known.
+    assert_eq!((report.rejected[0].line, report.rejected[0].reason.as_str()), (5, "ordered_at is empty"));
+    assert!(report.to_string().contains("orders.csv by order_id, people.csv by customer_id"), "{report}");
+}
+
+#[test]
+fn tables_without_a_common_column_or_with_several_rows_of_a_value_are_not_joined() {
+    let refused =
+        |other: &str| opened("items.csv", ITEMS).joined_with(&opened("other.csv", other)).unwrap_err().to_string();
+    assert!(refused("colour,shape\nred,round\n").contains("no column in common"));
+    let several = refused("order_id,payment\no1,card\no1,voucher\n");
+    assert!(several.contains("several rows of order_id `o1`"), "{several}");
+}

@@ -10,6 +10,7 @@ use super::{
     IngestError, TableKind,
     delimited::{Delimited, DelimitedRows},
     input::{Input, Part, ZSTD_MAGIC},
+    join::{Joined, JoinedRows},
     json_lines::{self, JsonRows},
     reading::{ReadTo, Reading, SAMPLE, SAMPLE_VALUE_MAX},
     row::Row,
@@ -67,7 +68,10 @@ pub struct Table {
     input: Input,
     encoding: Option<String>,
     form: Form,
+    /// Its own columns, and those that other tables bring.
     header: Vec<String>,
+    /// What other tables bring.
+    joined: Vec<Joined>,
     hints: Hints,
     /// Values of each column, from the first rows.
     values: OnceCell<Vec<Vec<String>>>,
@@ -92,6 +96,7 @@ impl Table {
             encoding: format.encoding.clone(),
             form,
             header,
+            joined: Vec::new(),
             hints: Hints::default(),
             values: values.map_or_else(OnceCell::new, OnceCell::from),
         };
@@ -136,6 +141,27 @@ impl Table {
     #[must_use]
     pub fn with(self, hints: &Hints) -> Self {
         Self { hints: hints.clone(), ..self }
+    }
+
+    /// The same table, with further columns from another that has one row for each value of a column that both have.
+    ///
+    /// # Errors
+    /// When there is no such column, or several rows.
+    pub fn joined_with(mut self, other: &Self) -> Result<Self, IngestError> {
+        let joined = Joined::new(self.name(), &self.header, other)?;
+        self.header.extend(joined.columns.iter().cloned());
+        self.joined.push(joined);
+        Ok(self)
+    }
+
+    /// Names of the tables that bring further columns, and the column that each is joined by.
+    pub(super) fn joined(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.joined.iter().map(|joined| (joined.name.as_str(), joined.by.as_str()))
+    }
+
+    /// Number of its own columns.
+    fn own_width(&self) -> usize {
+        self.header.len() - self.joined.iter().map(|joined| joined.columns.len()).sum::<usize>()
     }
 
     /// What is known of it.
@@ -205,19 +231,26 @@ impl Table {
         wanted: &[bool],
         from: &ReadTo,
         cursor: Option<&str>,
-    ) -> Result<Box<dyn Reading>, IngestError> {
+    ) -> Result<Box<dyn Reading + '_>, IngestError> {
+        let mut wanted = wanted.to_vec();
+        for joined in &self.joined {
+            wanted[joined.key] = true;
+        }
+        let own = self.own_width();
+        let (header, wanted) = (&self.header[..own], &wanted[..own]);
         let part = cursor.map_or(Part::All, |column| Part::After { column, value: from.cursor.as_deref() });
         let text = || self.input.text(self.encoding.as_deref(), part);
         let mark = from.mark.as_ref();
-        Ok(match &self.form {
+        let rows: Box<dyn Reading> = match &self.form {
             Form::Delimited(form) => Box::new(DelimitedRows::new(&self.input, text()?, form, mark)?),
-            Form::JsonLines => Box::new(JsonRows::new(text()?, &self.header, wanted, mark)?),
+            Form::JsonLines => Box::new(JsonRows::new(text()?, header, wanted, mark)?),
             // Known as a whole, and to such a file nothing is added.
             #[cfg(feature = "parquet")]
             Form::Parquet if mark.is_some() => Box::new(NoRows),
             #[cfg(feature = "parquet")]
-            Form::Parquet => Box::new(ParquetRows::new(&self.input, &self.header, wanted)?),
-        })
+            Form::Parquet => Box::new(ParquetRows::new(&self.input, header, wanted)?),
+        };
+        Ok(if self.joined.is_empty() { rows } else { Box::new(JoinedRows { rows, joined: &self.joined }) })
     }
 
     /// Of the places at which earlier imports stopped, the furthest that this table has too: what comes before it was
@@ -243,6 +276,9 @@ impl Table {
 
     /// Non-empty values of a column, as far as they are text, from the first rows.
     pub(super) fn sample(&self, column: usize) -> &[String] {
+        if let Some(at) = column.checked_sub(self.own_width()) {
+            return self.joined.iter().flat_map(|joined| &joined.samples).nth(at).map_or(&[], Vec::as_slice);
+        }
         let values = self.values.get_or_init(|| {
             let mut values = vec![Vec::new(); self.header.len()];
             // What cannot be read is reported by the import itself.

@@ -48,6 +48,8 @@ pub struct ImportOptions {
     /// What is known of the file beforehand. Where anything is, the columns are guessed with it, and not taken from the
     /// mapping file.
     pub hints: Hints,
+    /// Tables with further columns of the input's rows, joined in this order by a column that both have.
+    pub with: Vec<Input>,
     /// Read a file from its beginning though it was imported before.
     pub again: bool,
     /// Tables that are emptied first: the way to bring files in with another mapping.
@@ -399,8 +401,13 @@ struct Chosen {
 /// As the caller says, else as the mapping file says where that fits, else guessed. A mapping file that the caller named, or
 /// with a mistake that no file could mend, is never passed over for a guess.
 fn choose_mapping(input: &Input, options: &ImportOptions, stored: &Mapping) -> Result<Chosen, IngestError> {
+    let open = |format: &TableFormat| {
+        options.with.iter().try_fold(Table::open(input, format)?, |table, with| {
+            table.joined_with(&Table::open(with, &TableFormat::default())?)
+        })
+    };
     if let Some(mapping) = &options.mapping {
-        let table = Table::open(input, &mapping.format())?;
+        let table = open(&mapping.format())?;
         let kind =
             options.kind.or_else(|| TableKind::ALL.into_iter().find(|kind| mapping.check(*kind, &table).is_ok()));
         let kind = kind.ok_or_else(|| unknown(&table))?;
@@ -413,7 +420,7 @@ fn choose_mapping(input: &Input, options: &ImportOptions, stored: &Mapping) -> R
         let Some(mapping) = stored.table(kind) else { continue };
         // The same columns with another delimiter are the same table.
         for format in [mapping.format(), TableFormat { delimiter: None, ..mapping.format() }] {
-            let Ok(table) = Table::open(input, &format) else { continue };
+            let Ok(table) = open(&format) else { continue };
             match mapping.check(kind, &table) {
                 Ok(()) => {
                     let mapping = TableMapping { delimiter: table.delimiter(), ..mapping.clone() };
@@ -425,7 +432,7 @@ fn choose_mapping(input: &Input, options: &ImportOptions, stored: &Mapping) -> R
         }
     }
     let format = TableFormat { delimiter: None, encoding: options.hints.encoding.clone() };
-    let table = Table::open(input, &format)?.with(&options.hints);
+    let table = open(&format)?.with(&options.hints);
     let kind = options.kind.or_else(|| ingest::detect(&table));
     let unfit = kind.and_then(|kind| stored.table(kind)?.check(kind, &table).err());
     let unfit = unfit.filter(|_| options.hints.is_empty());
