@@ -66,6 +66,12 @@ async fn nothing_is_left_behind_when_founding_is_refused() {
     assert!(matches!(refused(|o| o.federation = "two words".into()).await, InitError::Name(_)));
     assert!(matches!(refused(|o| o.advertise = "http://x:1".into()).await, InitError::Settings(_)));
     let narrow = |o: &mut InitOptions| o.plan = FOUR_MERCHANTS.replace("bits = 26", "bits = 20").into_bytes();
+    let stock = |o: &mut InitOptions| {
+        let mut stock = model();
+        stock.manifest.settings = serde_json::json!({ "past_channels": ["views", "stock"] });
+        o.model = stock.to_bytes();
+    };
+    assert!(matches!(refused(stock).await, InitError::NotBounded(channel) if channel == "stock"));
     let InitError::Bits { found: 20, needed, merchants: 5 } = refused(narrow).await else { panic!("not for its bits") };
     assert!((21..=26).contains(&needed), "{needed}");
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);

@@ -18,7 +18,8 @@ use crate::{
     federation::home::Home,
 };
 
-/// Import order files (CSV, TSV, JSON lines, Parquet; plain, gzip or zstd). What is already stored is kept.
+/// Import order files (CSV, TSV, JSON lines, Parquet; plain, gzip or zstd), and what else the shop knows: products, prices,
+/// events, reviews, stock. What is already stored is kept.
 #[derive(Args)]
 #[command(after_help = "Examples:
   forecastle data import orders.csv products.csv calendar.csv holidays.csv

@@ -13,6 +13,9 @@ use super::{
     window::Mark,
 };
 
+/// Cells of a row.
+type Cells = Box<[Box<[u8]>]>;
+
 /// Columns that another table brings.
 pub(super) struct Joined {
     /// Name of the other table.
@@ -24,7 +27,7 @@ pub(super) struct Joined {
     /// Columns that the first table does not have.
     pub columns: Vec<String>,
     /// Cells of these columns, by the value of the common one.
-    rows: HashMap<Box<[u8]>, Box<[Box<[u8]>]>>,
+    rows: HashMap<Box<[u8]>, Cells>,
     /// Values of each column, from the first rows.
     pub samples: Vec<Vec<String>>,
 }
@@ -69,7 +72,7 @@ impl Joined {
             if is_bad || value.is_empty() {
                 continue;
             }
-            let cells: Box<[Box<[u8]>]> = new.iter().map(|at| row.cell(*at).into()).collect();
+            let cells: Cells = new.iter().map(|at| row.cell(*at).into()).collect();
             for (samples, cell) in joined.samples.iter_mut().zip(&cells) {
                 let text = std::str::from_utf8(cell).map(str::trim).unwrap_or_default();
                 if samples.len() < SAMPLE && (1..=SAMPLE_VALUE_MAX).contains(&text.len()) {
