@@ -19,6 +19,7 @@ pub mod pseudonym;
 pub mod scale;
 pub mod series;
 pub mod store;
+pub mod vault;
 pub mod window;
 pub mod winsorise;
 

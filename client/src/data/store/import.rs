@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 use super::{
     error::{NormalFormError, StoreError},
     file,
@@ -17,6 +19,7 @@ use super::{
     journal::{self, ImportEntry},
     merge,
     normal_form::{self, Stored},
+    order_form::{OrderReader, StoredOrder},
     orders::OrderMerge,
 };
 use crate::data::{
@@ -24,13 +27,17 @@ use crate::data::{
         self, Hints, ImportReport, IngestError, Input, Mapping, MappingError, MappingOrigin, Mark, ReadTo, Table,
         TableFormat, TableKind, TableMapping, read_calendar, read_holidays, read_orders, read_products, read_sales,
     },
+    order::OrderLine,
     pseudonym::{ContributionKey, DataSecret},
+    vault::{SEALED, Vault},
 };
 
 /// File of the mappings, in the data directory.
 const MAPPING_FILE: &str = "mapping.toml";
 /// File of the secret from which pseudonyms are derived.
-const SECRET_FILE: &str = "pseudonym.key";
+const SECRET_FILE: &str = "pseudonym.sealed";
+/// The same from before files were sealed.
+const SECRET_IN_THE_CLEAR: &str = "pseudonym.key";
 /// File that an import locks.
 const LOCK_FILE: &str = "import.lock";
 
@@ -55,17 +62,21 @@ pub struct ImportOptions {
 /// Imports into a data directory, without its tables in memory.
 pub struct Importer {
     dir: PathBuf,
+    vault: Vault,
     secret: DataSecret,
 }
 
 impl Importer {
-    /// Opens the data directory (`<state>/data`), creating it and its secret (mode 0600) the first time.
+    /// Opens the data directory (`<state>/data`), creating it, its key (mode 0600) and its secret the first time.
     ///
     /// # Errors
-    /// When the directory cannot be used, or tables are there but their secret is gone.
+    /// When the directory cannot be used, or tables are there but their key or their secret is gone.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         file::create_private_dir(dir)?;
-        Ok(Self { dir: dir.to_owned(), secret: load_secret(dir)? })
+        refuse_what_is_in_the_clear(dir)?;
+        let vault = Vault::open(dir)?;
+        let secret = load_secret(dir, &vault)?;
+        Ok(Self { dir: dir.to_owned(), vault, secret })
     }
 
     /// Imports into what is there; the report says what became of the rows.
@@ -80,7 +91,7 @@ impl Importer {
         let Chosen { kind, table, mapping, is_guessed, unfit } = choose_mapping(input, options, &mappings)?;
         let mut report = self.import_table(kind, &table, &mapping, options)?;
         report.unfit = unfit.map(|error| error.to_string());
-        journal::add(&self.dir, &report, options.anew.contains(&kind));
+        journal::add(&self.vault, &self.dir, &report, options.anew.contains(&kind));
         if is_guessed && mappings.table(kind).is_none() {
             report.mapping = MappingOrigin::Guessed;
             *mappings.table_mut(kind) = Some(mapping);
@@ -103,7 +114,7 @@ impl Importer {
     }
 
     pub(super) fn journal(&self) -> Vec<ImportEntry> {
-        journal::read(&self.dir)
+        journal::read(&self.vault, &self.dir)
     }
 
     pub(super) fn contribution_key(&self) -> ContributionKey {
@@ -111,7 +122,7 @@ impl Importer {
     }
 
     pub(super) fn table_path(&self, kind: TableKind) -> PathBuf {
-        self.dir.join(format!("{}.csv", kind.name()))
+        self.dir.join(format!("{}.{SEALED}", kind.name()))
     }
 
     /// A stored table other than order lines.
@@ -121,8 +132,22 @@ impl Importer {
         read: impl Fn(&[u8]) -> Result<Stored<T>, NormalFormError>,
     ) -> Result<Stored<T>, StoreError> {
         let path = self.table_path(kind);
-        let bytes = file::read(&path)?.unwrap_or_default();
+        let bytes = file::read_sealed(&self.vault, &path)?.unwrap_or_default();
         read(&bytes).map_err(|source| StoreError::Damaged { path, source })
+    }
+
+    /// The stored order lines.
+    pub(super) fn read_orders(&self) -> Result<Vec<OrderLine>, StoreError> {
+        let mut lines = Vec::new();
+        let Some(mut reader) = OrderReader::open(&self.vault, &self.table_path(TableKind::Orders))? else {
+            return Ok(lines);
+        };
+        while let Some(stored) = reader.next()? {
+            if let StoredOrder::Line(line) = stored {
+                lines.push(line);
+            }
+        }
+        Ok(lines)
     }
 
     pub(super) fn lock(&self) -> Result<File, StoreError> {
@@ -144,7 +169,8 @@ impl Importer {
     ) -> Result<ImportReport, StoreError> {
         let path = self.table_path(TableKind::Orders);
         let is_anew = options.anew.contains(&TableKind::Orders);
-        let mut merge = if is_anew { OrderMerge::anew(&path) } else { OrderMerge::begin(&path)? };
+        let mut merge =
+            if is_anew { OrderMerge::anew(&self.vault, &path) } else { OrderMerge::begin(&self.vault, &path)? };
         let reading = imports::reading(mapping, table.query());
         let (earlier, otherwise): (Vec<_>, Vec<_>) =
             merge.imports().iter().cloned().partition(|import| import.reading == reading);
@@ -227,7 +253,7 @@ impl Importer {
                 normal_form::write_holidays,
             )?,
         };
-        file::write_atomic(&path, &bytes)?;
+        file::write_sealed(&self.vault, &path, &bytes)?;
         Ok(report)
     }
 }
@@ -323,17 +349,24 @@ fn read_before(table: &Table, earlier: &[Imported]) -> Result<ReadTo, IngestErro
 }
 
 /// The secret of a data directory. A missing one is made only where no table could depend on it.
-fn load_secret(dir: &Path) -> Result<DataSecret, StoreError> {
+fn load_secret(dir: &Path, vault: &Vault) -> Result<DataSecret, StoreError> {
     let path = dir.join(SECRET_FILE);
-    if let Some(bytes) = file::read_secret(&path)? {
+    if let Some(bytes) = file::read_sealed(vault, &path)?.map(Zeroizing::new) {
         return DataSecret::from_bytes(&bytes).ok_or(StoreError::SecretDamaged { path });
     }
-    if dir.join(format!("{}.csv", TableKind::Orders.name())).exists() {
+    if dir.join(format!("{}.{SEALED}", TableKind::Orders.name())).exists() {
         return Err(StoreError::SecretMissing { path });
     }
     let secret = DataSecret::generate().ok_or(StoreError::NoEntropy)?;
-    file::write_atomic(&path, secret.as_bytes())?;
+    file::write_sealed(vault, &path, secret.as_bytes())?;
     Ok(secret)
+}
+
+/// Files that were written before they were sealed are not taken over in silence: copies of them may be anywhere.
+fn refuse_what_is_in_the_clear(dir: &Path) -> Result<(), StoreError> {
+    let tables = TableKind::ALL.iter().map(|kind| format!("{}.csv", kind.name()));
+    let mut files = tables.chain([SECRET_IN_THE_CLEAR.to_owned()]).map(|name| dir.join(name));
+    files.find(|path| path.exists()).map_or(Ok(()), |path| Err(StoreError::InTheClear { path }))
 }
 
 /// The mappings in a file; none where there is no file.
