@@ -13,11 +13,16 @@ mod audit_canaries;
 mod backtest;
 mod base;
 mod check;
+mod contents;
 mod data;
 mod doctor;
+mod erase;
+mod expire;
+mod export;
 mod forecast;
 mod import;
 mod join;
+mod key;
 mod ledger;
 mod model;
 mod privacy;
@@ -30,6 +35,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
+use crate::data::vault;
 use crate::device::{self, DeviceChoice, Reason, kernels};
 use crate::federation::home::{Home, HomeError};
 
@@ -43,6 +49,10 @@ struct Arguments {
     /// State folder of this merchant (default: the platform's data directory).
     #[arg(long, global = true, value_name = "DIR", env = "FORECASTLE_DIR")]
     dir: Option<PathBuf>,
+    /// The key of the imported data (default: data/data.key in the state folder). Is remembered; a new key is made there the
+    /// first time.
+    #[arg(long, global = true, value_name = "FILE", env = "FORECASTLE_KEY_FILE")]
+    key_file: Option<PathBuf>,
     /// How answers are printed.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -119,7 +129,7 @@ impl DeviceArguments {
 #[derive(Subcommand)]
 enum Verb {
     Join(join::Arguments),
-    /// Bring in order files, and see what is in them.
+    /// Bring in order files, see what is in them, give out or erase what is held of a customer.
     Data {
         #[command(subcommand)]
         verb: data::Verb,
@@ -167,7 +177,13 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Outcome {
     let format = arguments.format;
-    let home = || open_home(arguments.dir);
+    let home = || {
+        let home = open_home(arguments.dir)?;
+        if let Some(path) = &arguments.key_file {
+            vault::use_key_file(&home.data(), path)?;
+        }
+        Ok::<_, Box<dyn Error + Send + Sync>>(home)
+    };
     match arguments.verb {
         Verb::Join(join) => join::run(&home()?, join, format),
         Verb::Data { verb } => data::run(&home()?, verb, format),
@@ -205,11 +221,43 @@ fn print_json(value: &impl serde::Serialize) -> Outcome {
     Ok(())
 }
 
-/// The command as it was typed, for reports.
+/// The command as it was typed, for reports; without a customer's number, which reports do not hold.
 fn command() -> String {
+    shown_command(std::env::args().skip(1))
+}
+
+/// Options that are followed by the number of a customer.
+const OF_CUSTOMERS: [&str; 2] = ["--customer", "--forget-erasure"];
+
+fn shown_command(words: impl Iterator<Item = String>) -> String {
     let quoted = |word: String| if word.contains(char::is_whitespace) { format!("'{word}'") } else { word };
-    let words = std::env::args().skip(1).map(quoted);
-    std::iter::once("forecastle".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    let mut shown = vec!["forecastle".to_owned()];
+    let mut is_customer = false;
+    for word in words {
+        let option = word.split_once('=').map(|(option, _)| option).filter(|option| OF_CUSTOMERS.contains(option));
+        shown.push(match option {
+            _ if is_customer => "…".to_owned(),
+            Some(option) => format!("{option}=…"),
+            None => quoted(word.clone()),
+        });
+        is_customer = OF_CUSTOMERS.contains(&word.as_str());
+    }
+    shown.join(" ")
+}
+
+/// Asks a person at a terminal; without one, the question has to be answered beforehand.
+fn is_confirmed(question: &str, yes: bool) -> Result<bool, Box<dyn Error + Send + Sync>> {
+    use std::io::IsTerminal;
+    if yes {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(format!("{question} Nobody is there to answer; say so with --yes").into());
+    }
+    eprint!("{} [y/N] ", unsteered(question));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// What [`say!`] does.
@@ -231,6 +279,20 @@ fn unsteered(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_command_is_shown_without_the_number_of_a_customer() {
+        let shown = |words: &str| super::shown_command(words.split(' ').map(str::to_owned));
+        assert_eq!(
+            shown("data import --forget-erasure alice a.csv"),
+            "forecastle data import --forget-erasure … a.csv"
+        );
+        assert_eq!(
+            shown("data import a.csv --forget-erasure=alice"),
+            "forecastle data import a.csv --forget-erasure=…"
+        );
+        assert_eq!(shown("data check --out=a.html"), "forecastle data check --out=a.html");
+    }
+
     #[test]
     fn texts_keep_their_lines_and_steer_no_terminal() {
         assert_eq!(super::unsteered("plan `\u{1b}[2Jfine`\r\n\tε ≤ 8\n"), "plan ` [2Jfine` \n\tε ≤ 8\n");

@@ -95,6 +95,20 @@ pub enum StoreError {
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes for a new key; try again")]
     NoEntropy,
+    /// The periods for which rows are kept are none.
+    #[error("{path}: {reason}")]
+    Retention {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to write.
+        reason: String,
+    },
+    /// All rows would be one customer's, whose number would lie in the mapping file.
+    #[error(
+        "a customer number cannot be a constant: it would be kept in the clear in the mapping file; leave it out, and the lines \
+         count as those of customers without an account"
+    )]
+    ConstantCustomer,
     /// The mapping file is not what it should be.
     #[error("{path}: {source}; correct it, or delete it to have columns guessed anew")]
     Mapping {

@@ -5,14 +5,16 @@
 //! noted in the journal afterwards.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     path::{Path, PathBuf},
 };
 
+use jiff::civil::Date;
 use zeroize::Zeroizing;
 
 use super::{
+    erasures::today,
     error::{NormalFormError, StoreError},
     file,
     imports::{self, Imported},
@@ -61,9 +63,9 @@ pub struct ImportOptions {
 
 /// Imports into a data directory, without its tables in memory.
 pub struct Importer {
-    dir: PathBuf,
-    vault: Vault,
-    secret: DataSecret,
+    pub(super) dir: PathBuf,
+    pub(super) vault: Vault,
+    pub(super) secret: DataSecret,
 }
 
 impl Importer {
@@ -76,7 +78,9 @@ impl Importer {
         refuse_what_is_in_the_clear(dir)?;
         let vault = Vault::open(dir)?;
         let secret = load_secret(dir, &vault)?;
-        Ok(Self { dir: dir.to_owned(), vault, secret })
+        let importer = Self { dir: dir.to_owned(), vault, secret };
+        importer.finish_erasures()?;
+        Ok(importer)
     }
 
     /// Imports into what is there; the report says what became of the rows.
@@ -89,7 +93,17 @@ impl Importer {
         let path = options.mapping_file.clone().unwrap_or_else(|| self.mapping_path());
         let mut mappings = mappings_of(&path)?;
         let Chosen { kind, table, mapping, is_guessed, unfit } = choose_mapping(input, options, &mappings)?;
-        let mut report = self.import_table(kind, &table, &mapping, options)?;
+        if kind == TableKind::Orders && mapping.constants.contains_key("customer_id") {
+            return Err(StoreError::ConstantCustomer);
+        }
+        let unread = if is_guessed { BTreeMap::new() } else { unread(kind, &table, &mapping) };
+        let kept_from = self.retention()?.of(kind).map(|period| period.kept_from(today()));
+        let mut report = self.import_table(kind, &table, &mapping, options, kept_from)?;
+        if let Some(from) = kept_from {
+            report.kept_from = Some(from.to_string());
+            report.expired_stored = self.expire_table(kind, from)?;
+        }
+        report.unread = unread;
         report.unfit = unfit.map(|error| error.to_string());
         journal::add(&self.vault, &self.dir, &report, options.anew.contains(&kind));
         if is_guessed && mappings.table(kind).is_none() {
@@ -166,7 +180,9 @@ impl Importer {
         table: &Table,
         mapping: &TableMapping,
         options: &ImportOptions,
+        kept_from: Option<Date>,
     ) -> Result<ImportReport, StoreError> {
+        let erasures = self.erasures()?;
         let path = self.table_path(TableKind::Orders);
         let is_anew = options.anew.contains(&TableKind::Orders);
         let mut merge =
@@ -180,7 +196,14 @@ impl Importer {
         let (mut report, read_to) =
             read_orders(table, mapping, &self.secret.pseudonym_key(), &from, |report, number, line| {
                 let (rejected, imported) = (report.rejected_total, report.imported);
-                merge.take(report, number, &line)?;
+                let day = line.at.date();
+                if erasures.leave_out(line.customer, Some(day)) {
+                    report.erased += 1;
+                } else if kept_from.is_some_and(|from| day < from) {
+                    report.expired += 1;
+                } else {
+                    merge.take(report, number, &line)?;
+                }
                 if report.rejected_total == rejected {
                     taken.one(number);
                     let was_read = otherwise.as_ref().is_some_and(|(_, mark)| number < mark.line);
@@ -215,17 +238,18 @@ impl Importer {
         table: &Table,
         mapping: &TableMapping,
         options: &ImportOptions,
+        kept_from: Option<Date>,
     ) -> Result<ImportReport, StoreError> {
         let reading = imports::reading(mapping, table.query());
         let path = self.table_path(kind);
         let (again, anew) = (options.again, options.anew.contains(&kind));
         let replace = Replace { importer: self, kind, table, reading, again, anew };
         let (bytes, report) = match kind {
-            TableKind::Orders => return self.import_orders(table, mapping, options),
+            TableKind::Orders => return self.import_orders(table, mapping, options, kept_from),
             TableKind::Sales => replace.by(
                 normal_form::read_sales,
                 |from| read_sales(table, mapping, from),
-                |stored, rows, report| merge::sales(stored, rows, report),
+                |stored, rows, report| merge::sales(stored, kept(rows, |row| row.date, kept_from, report), report),
                 |sales, imports| normal_form::write_sales(sales, imports),
             )?,
             TableKind::Products => replace.by(
@@ -240,7 +264,7 @@ impl Importer {
             TableKind::Calendar => replace.by(
                 normal_form::read_calendar,
                 |from| read_calendar(table, mapping, from),
-                merge::calendar,
+                |stored, rows, report| merge::calendar(stored, kept(rows, |row| row.date, kept_from, report), report),
                 normal_form::write_calendar,
             )?,
             TableKind::Holidays => replace.by(
@@ -256,6 +280,20 @@ impl Importer {
         file::write_sealed(&self.vault, &path, &bytes)?;
         Ok(report)
     }
+}
+
+/// The rows that are not too old; the others are counted.
+fn kept<R>(
+    rows: Vec<(u64, R)>,
+    day: impl Fn(&R) -> Date,
+    from: Option<Date>,
+    report: &mut ImportReport,
+) -> Vec<(u64, R)> {
+    let Some(from) = from else { return rows };
+    let before = rows.len();
+    let rows: Vec<_> = rows.into_iter().filter(|(_, row)| day(row) >= from).collect();
+    report.expired += (before - rows.len()) as u64;
+    rows
 }
 
 /// A stored table about to be replaced by itself and what an import adds.
@@ -367,6 +405,17 @@ fn refuse_what_is_in_the_clear(dir: &Path) -> Result<(), StoreError> {
     let tables = TableKind::ALL.iter().map(|kind| format!("{}.csv", kind.name()));
     let mut files = tables.chain([SECRET_IN_THE_CLEAR.to_owned()]).map(|name| dir.join(name));
     files.find(|path| path.exists()).map_or(Ok(()), |path| Err(StoreError::InTheClear { path }))
+}
+
+/// Columns that a guess would read as a field for which the stored mapping has none: they came with a later file.
+fn unread(kind: TableKind, table: &Table, mapping: &TableMapping) -> BTreeMap<String, String> {
+    let is_used = |column: &String| mapping.columns.values().chain(&mapping.attributes).any(|used| used == column);
+    if table.header().iter().all(is_used) {
+        return BTreeMap::new();
+    }
+    let Ok(guess) = ingest::guess(kind, table) else { return BTreeMap::new() };
+    let has = |field: &String| mapping.columns.contains_key(field) || mapping.constants.contains_key(field);
+    guess.columns.into_iter().filter(|(field, column)| !has(field) && !is_used(column)).collect()
 }
 
 /// The mappings in a file; none where there is no file.

@@ -6,8 +6,12 @@
 //! row that is there already is known by itself. The raw customer id is never written. An [`Importer`] needs no table in
 //! memory; a [`DataStore`] has them all.
 //!
-//! Left out: erasure and export of one customer.
+//! One customer is taken out of all tables by [`Importer::erase`], rows that are too old by [`Importer::expire`]; both rewrite
+//! tables whole.
 
+mod contents;
+mod erase;
+mod erasures;
 mod error;
 mod file;
 mod import;
@@ -17,15 +21,25 @@ mod merge;
 mod normal_form;
 mod order_form;
 mod orders;
+mod retention;
+mod rotate;
+mod rows;
 
+#[cfg(test)]
+mod governance_tests;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use contents::{Contents, Source, TableContents};
+pub use erase::{Erased, Scope};
+pub use erasures::Erasure;
 pub use error::{NormalFormError, StoreError};
 pub use import::{ImportOptions, Importer};
 pub use journal::ImportEntry;
+pub use retention::{Age, Expired, Retention};
+pub use rotate::Rotated;
 
 use super::{
     ingest::{ImportReport, Input, Mapping, TableKind},
@@ -85,6 +99,11 @@ impl DataStore {
         let report = self.importer.import(input, options)?;
         self.load(report.table)?;
         Ok(report)
+    }
+
+    /// The way into the tables, for what needs none of them in memory.
+    pub fn importer(&self) -> &Importer {
+        &self.importer
     }
 
     /// All order lines, as imported (not cleaned, not bounded).

@@ -127,7 +127,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError`]; the key file is then as it was.
-    pub(super) fn begin_rotation(&mut self) -> Result<bool, VaultError> {
+    pub(in crate::data) fn begin_rotation(&mut self) -> Result<bool, VaultError> {
         if self.is_between_keys() {
             return Ok(false);
         }
@@ -147,7 +147,7 @@ impl Vault {
     ///
     /// # Errors
     /// Where a file is not, or the key file cannot be written.
-    pub(super) fn end_rotation(&mut self, dir: &Path) -> Result<(), VaultError> {
+    pub(in crate::data) fn end_rotation(&mut self, dir: &Path) -> Result<(), VaultError> {
         for file in sealed_files(dir)? {
             let sealed_with = stream::key_id_of(&file)?;
             if sealed_with != self.key_id() {
@@ -181,7 +181,7 @@ fn name_of(path: &Path) -> String {
 ///
 /// # Errors
 /// Where it cannot be read.
-pub(super) fn sealed_files(dir: &Path) -> Result<Vec<PathBuf>, VaultError> {
+pub(in crate::data) fn sealed_files(dir: &Path) -> Result<Vec<PathBuf>, VaultError> {
     let failed = |error| VaultError::io(dir, error);
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
