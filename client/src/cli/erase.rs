@@ -68,10 +68,18 @@ struct Published {
     unit: String,
     delta: f64,
     rounds_charged: u32,
-    /// ε of these rounds, by who looks; absent where no bound holds.
-    observers: Vec<(String, Option<f64>)>,
+    /// ε of these rounds, by who looks.
+    observers: Vec<Observed>,
     /// What was charged and reserved by unit and period, all plans together.
     budgets: Vec<Balance>,
+}
+
+/// What one observer can find out.
+#[derive(Serialize)]
+struct Observed {
+    who: &'static str,
+    /// Absent where no bound holds.
+    epsilon: Option<f64>,
 }
 
 const MADE_ANEW: &str = "Series, fine-tuned models and calibrations are made from the tables by every command that needs them and \
@@ -173,7 +181,7 @@ fn published(home: &Home) -> Result<Option<Published>, Box<dyn Error + Send + Sy
         rounds_charged,
         observers: rows
             .into_iter()
-            .map(|row| (row.who.to_owned(), row.exposure.map(|exposure| exposure.spent.epsilon)))
+            .map(|row| Observed { who: row.who, epsilon: row.exposure.map(|exposure| exposure.spent.epsilon) })
             .collect(),
         budgets,
     }))
@@ -236,7 +244,7 @@ fn write_published(f: &mut fmt::Formatter<'_>, published: &Published) -> fmt::Re
         "  {merchant} took part in {rounds_charged} rounds of `{federation}`. Models published since may have learned from these rows, \
          and cannot unlearn them. What they tell about one {unit} stays bounded by what was charged, at δ = {delta:e}:"
     )?;
-    for (who, epsilon) in observers {
+    for Observed { who, epsilon } in observers {
         match epsilon {
             Some(epsilon) => writeln!(f, "    ε = {epsilon:.4} for {who}")?,
             None => writeln!(f, "    no bound for {who}")?,

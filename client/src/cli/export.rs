@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{Format, Outcome, data::Customer, import::Table, print_json};
@@ -76,6 +76,9 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     Ok(())
 }
 
+/// Columns and values of one row, in order.
+type Row = Vec<(String, String)>;
+
 /// Everything that is held about a customer.
 #[derive(Serialize)]
 struct Held {
@@ -84,7 +87,8 @@ struct Held {
     /// Who, as a keyed hash.
     pseudonym: String,
     /// Rows by table, fields in order of the table.
-    tables: BTreeMap<TableKind, Vec<Vec<(String, String)>>>,
+    #[serde(serialize_with = "as_objects")]
+    tables: BTreeMap<TableKind, Vec<Row>>,
     /// What tables with customers were imported from: day and name.
     sources: Vec<(String, String)>,
 }
@@ -135,7 +139,7 @@ fn held(home: &Home, store: &DataStore, customer: CustomerPseudonym, name: &Path
         }
         about.push(format!(
             "This shop takes part in the federation `{}`. The column private_training says which rows a step of training may \
-             use; what leaves is a sum with noise, protected by ({}, {:e})-differential privacy for each {}.",
+             use. What leaves is a sum with noise; the plan allows at most ε = {} at δ = {:e} for each {}.",
             home.membership()?.federation,
             plan.privacy.epsilon_cap,
             plan.privacy.delta,
@@ -168,7 +172,7 @@ fn held(home: &Home, store: &DataStore, customer: CustomerPseudonym, name: &Path
 }
 
 /// Rows of a CSV text, each as columns and values in order.
-fn fields(bytes: &[u8]) -> Result<Vec<Vec<(String, String)>>, Failed> {
+fn fields(bytes: &[u8]) -> Result<Vec<Row>, Failed> {
     let mut reader = csv::Reader::from_reader(bytes);
     let header = reader.headers()?.clone();
     let mut rows = Vec::new();
@@ -179,12 +183,17 @@ fn fields(bytes: &[u8]) -> Result<Vec<Vec<(String, String)>>, Failed> {
     Ok(rows)
 }
 
+fn object(row: &Row) -> Value {
+    Value::Object(row.iter().map(|(column, value)| (column.clone(), json!(value))).collect())
+}
+
 /// Rows of a CSV text as objects.
 fn records(bytes: &[u8]) -> Result<Vec<Value>, Failed> {
-    let object = |row: Vec<(String, String)>| {
-        Value::Object(row.into_iter().map(|(column, value)| (column, json!(value))).collect())
-    };
-    Ok(fields(bytes)?.into_iter().map(object).collect())
+    Ok(fields(bytes)?.iter().map(object).collect())
+}
+
+fn as_objects<S: Serializer>(tables: &BTreeMap<TableKind, Vec<Row>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(tables.iter().map(|(table, rows)| (table, rows.iter().map(object).collect::<Vec<_>>())))
 }
 
 fn write(bytes: &[u8], out: Option<&Path>) -> Outcome {

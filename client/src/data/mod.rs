@@ -2,7 +2,8 @@
 //!
 //! The way of an order line: [`ingest`] parses it or rejects it with its line number, [`store`] keeps it,
 //! [`clean`] decides what counts as demand, [`bound`] limits what one customer contributes, [`series`] adds it
-//! up by step, [`calendar`] says what is known in advance, [`window`] cuts examples. [`check`] reports on all of it.
+//! up by step, [`calendar`] says what is known in advance, [`window`] cuts examples. [`check`] reports on all of it,
+//! [`import_report`] on one import. [`vault`] seals what is stored; [`training_use`] tells a customer what became of a line.
 //!
 //! Invariant: whatever private training sees of a series is authored by the merchant or public, or is computed
 //! from bounded lines of that series alone. No statistic crosses series and no step looks at two customers

@@ -39,7 +39,7 @@ impl fmt::Display for TrainingUse {
             Self::OutsideThePeriod => f.write_str("not used: outside the training period"),
             Self::NoDemand => f.write_str("not used: cancelled, returned or free"),
             Self::LeftOutByBounds => f.write_str("not used: left out by the contribution bounds"),
-            Self::Used { units } => write!(f, "used: {units} units"),
+            Self::Used { units } => write!(f, "used: quantity {units}"),
         }
     }
 }

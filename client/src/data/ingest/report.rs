@@ -7,8 +7,10 @@ use thiserror::Error;
 
 use super::TableKind;
 
-/// Rejected rows that a report lists; all are counted.
+/// Rejected rows that a report lists whatever their reason; all are counted.
 pub const REJECTED_LISTED: usize = 100;
+/// Rejected rows that it lists of every reason, so that a frequent one hides no other.
+const LISTED_OF_EACH: u64 = 10;
 /// Characters of a value that a reason repeats.
 const VALUE_SHOWN: usize = 40;
 
@@ -279,7 +281,7 @@ pub struct ImportReport {
     pub rejected_total: u64,
     /// Rejected rows by reason.
     pub reasons: BTreeMap<&'static str, u64>,
-    /// The first rejected rows, [`REJECTED_LISTED`] at most, by line.
+    /// The first rejected rows, [`REJECTED_LISTED`] and the first ten of every reason, by line.
     pub rejected: Vec<RejectedRow>,
 }
 
@@ -318,11 +320,12 @@ impl ImportReport {
         }
     }
 
-    /// Counts a rejected row; lists it while there is room.
+    /// Counts a rejected row; lists it among the first, or the first of its reason.
     pub fn reject(&mut self, line: u64, error: &RowError) {
         self.rejected_total += 1;
-        *self.reasons.entry(error.code()).or_default() += 1;
-        if self.rejected.len() < REJECTED_LISTED {
+        let of_reason = self.reasons.entry(error.code()).or_default();
+        *of_reason += 1;
+        if self.rejected.len() < REJECTED_LISTED || *of_reason <= LISTED_OF_EACH {
             let column = error.field().and_then(|field| self.columns.get(field)).cloned();
             let (reason, kept_reason) = (error.to_string(), error.without_value());
             let row = RejectedRow { line, column, code: error.code(), reason, kept_reason };

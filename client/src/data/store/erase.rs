@@ -4,7 +4,12 @@
 //! interrupted import may have left beside the tables is removed, the record says that it is done. A crash before the first
 //! step leaves everything; after it, the erasure is finished when the store is opened next, before anything is read.
 
-use std::{collections::BTreeMap, fs, io::Write, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write,
+    path::Path,
+};
 
 use jiff::civil::Date;
 use serde::Serialize;
@@ -12,7 +17,7 @@ use serde::Serialize;
 use super::{
     Importer, StoreError,
     erasures::{Erasure, Erasures, today},
-    rows::{self, StoredRows},
+    rows::{self, StoredRecord, StoredRows},
 };
 use crate::data::{ingest::TableKind, order::CustomerPseudonym};
 
@@ -56,6 +61,7 @@ impl Importer {
 
     /// Rows of a customer by table, and the last day of them.
     fn held_of(&self, customer: CustomerPseudonym) -> Result<(BTreeMap<TableKind, u64>, Option<Date>), StoreError> {
+        let orders = self.orders_of(customer)?;
         let (mut counts, mut last) = (BTreeMap::new(), None);
         for kind in TableKind::ALL {
             let Some(stored) = StoredRows::open(&self.vault, &self.table_path(kind))? else { continue };
@@ -64,7 +70,7 @@ impl Importer {
             }
             let mut count = 0;
             stored.each(|row| {
-                if row.customer() == Some(customer) {
+                if is_of(kind, row, customer, |order| orders.contains(order)) {
                     count += 1;
                     last = last.max(row.day());
                 }
@@ -73,6 +79,20 @@ impl Importer {
             counts.insert(kind, count);
         }
         Ok((counts, last))
+    }
+
+    /// Numbers of a customer's orders.
+    fn orders_of(&self, customer: CustomerPseudonym) -> Result<BTreeSet<String>, StoreError> {
+        let mut orders = BTreeSet::new();
+        if let Some(stored) = StoredRows::open(&self.vault, &self.table_path(TableKind::Orders))? {
+            stored.each(|row| {
+                if row.customer() == Some(customer) {
+                    orders.extend(row.order().map(str::to_owned));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(orders)
     }
 
     /// Removes a customer's rows from every table and remembers to leave them out.
@@ -103,7 +123,9 @@ impl Importer {
         let up_to = last.map_or_else(today, |last| last.max(today()));
         let until = (scope == Scope::UpToToday && !was_for_good).then_some(up_to);
         erased.until = until.map(|day| day.to_string());
-        erasures.begin(&self.vault, &self.dir, customer, until)?;
+        let key = self.secret.erased_order_key();
+        let orders = self.orders_of(customer)?.iter().map(|order| key.pseudonym(order).to_string()).collect();
+        erasures.begin(&self.vault, &self.dir, customer, until, orders)?;
         erased.rows = self.remove_customer(&mut erasures, customer)?;
         Ok(erased)
     }
@@ -136,8 +158,9 @@ impl Importer {
         to: &mut impl Write,
         to_path: &Path,
     ) -> Result<u64, StoreError> {
+        let orders = self.orders_of(customer)?;
         let open = || StoredRows::open(&self.vault, &self.table_path(kind));
-        rows::write_csv(open, |row| row.customer() == Some(customer), to, to_path)
+        rows::write_csv(open, |row| is_of(kind, row, customer, |order| orders.contains(order)), to, to_path)
     }
 
     /// Writes a whole table as CSV. Returns how many rows it has.
@@ -166,8 +189,7 @@ impl Importer {
         Ok(())
     }
 
-    /// The steps after the first. Rows of days that are not left out stay: they were ordered after an erasure that was
-    /// interrupted.
+    /// The steps after the first.
     fn remove_customer(
         &self,
         erasures: &mut Erasures,
@@ -175,18 +197,29 @@ impl Importer {
     ) -> Result<BTreeMap<TableKind, u64>, StoreError> {
         let mut counts = BTreeMap::new();
         for kind in TableKind::ALL {
-            let path = self.table_path(kind);
-            let Some(stored) = StoredRows::open(&self.vault, &path)? else { continue };
-            if !stored.header().has_customers() {
-                continue;
+            if let Some(gone) = self.remove_erased(kind, erasures)? {
+                counts.insert(kind, gone);
             }
-            let goes = |day: Option<Date>| erasures.leave_out(Some(customer), day);
-            let gone = rows::remove(&self.vault, &path, |row| row.customer() == Some(customer) && goes(row.day()))?;
-            counts.insert(kind, gone);
         }
         self.remove_remains()?;
         erasures.finish(&self.vault, &self.dir, customer, counts.clone())?;
         Ok(counts)
+    }
+
+    /// Removes rows of erased customers from one table; `None` where its rows name no customers.
+    pub(super) fn remove_erased(&self, kind: TableKind, erasures: &Erasures) -> Result<Option<u64>, StoreError> {
+        let path = self.table_path(kind);
+        let has_customers = |stored: &StoredRows| stored.header().has_customers();
+        if erasures.is_empty() || !StoredRows::open(&self.vault, &path)?.as_ref().is_some_and(has_customers) {
+            return Ok(None);
+        }
+        let key = self.secret.erased_order_key();
+        let goes = |row: &StoredRecord<'_>| match (row.customer(), row.order()) {
+            (Some(customer), _) => erasures.leave_out(Some(customer), row.day()),
+            (None, Some(order)) if kind != TableKind::Orders => erasures.of_order(order, &key).is_some(),
+            (None, _) => false,
+        };
+        rows::remove(&self.vault, &path, goes).map(Some)
     }
 
     /// Removes what an interrupted import or erasure left beside the tables; it was never read, but may hold rows.
@@ -199,5 +232,19 @@ impl Importer {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a row is a customer's: it says so, or it names nobody and one of the customer's orders. Order lines without a
+/// customer are nobody's.
+fn is_of(
+    kind: TableKind,
+    row: &StoredRecord<'_>,
+    customer: CustomerPseudonym,
+    has_order: impl Fn(&str) -> bool,
+) -> bool {
+    match row.customer() {
+        Some(other) => other == customer,
+        None => kind != TableKind::Orders && row.order().is_some_and(has_order),
     }
 }

@@ -1,6 +1,7 @@
 //! Who was erased: a record to which lines are added and none is taken away, in a sealed file (`erasures.sealed`).
 //!
-//! What is remembered of an erased customer is the pseudonym, which is a keyed hash, the day, and counts. From the first line
+//! What is remembered of an erased customer is the pseudonym, which is a keyed hash, keyed hashes of the order numbers (a row
+//! of another table may name the order and nobody), the day, and counts. From the first line
 //! of an erasure on, every import leaves that customer's rows out; a second line says that they are gone from the tables. An
 //! erasure without its second line was interrupted, and is finished when the store is opened next.
 
@@ -13,7 +14,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{StoreError, error::NormalFormError, file};
-use crate::data::{ingest::TableKind, order::CustomerPseudonym, vault::Vault};
+use crate::data::{ingest::TableKind, order::CustomerPseudonym, pseudonym::PseudonymKey, vault::Vault};
 
 /// File of the record, in the data directory.
 const FILE: &str = "erasures.sealed";
@@ -23,7 +24,7 @@ const FILE: &str = "erasures.sealed";
 #[serde(rename_all = "kebab-case", tag = "what")]
 enum Line {
     /// From now on the customer's rows are left out: those up to `until`, or all where it is absent.
-    Erased { day: String, pseudonym: String, until: Option<String> },
+    Erased { day: String, pseudonym: String, until: Option<String>, orders: Vec<String> },
     /// They are gone from the tables.
     Removed { day: String, pseudonym: String, rows: BTreeMap<TableKind, u64> },
     /// The customer's rows are taken again.
@@ -56,6 +57,8 @@ pub(super) struct Erasures {
     lines: Vec<Line>,
     /// Customers whose rows are left out now.
     erased: HashMap<CustomerPseudonym, Until>,
+    /// Their orders, as keyed hashes.
+    orders: HashMap<CustomerPseudonym, CustomerPseudonym>,
     /// Customers whose rows may still be in the tables.
     unfinished: Vec<CustomerPseudonym>,
 }
@@ -87,17 +90,21 @@ impl Erasures {
             line;
         let customer = CustomerPseudonym::from_hex(pseudonym)?;
         match line {
-            Line::Erased { until, .. } => {
+            Line::Erased { until, orders, .. } => {
                 let until =
                     until.as_ref().map(|day| day.parse::<Date>().ok()).map_or(Some(None), |day| day.map(Some))?;
                 // For good is not taken back by a later erasure up to a day.
                 let is_for_good = self.erased.get(&customer).is_some_and(Option::is_none);
                 self.erased.insert(customer, if is_for_good { None } else { until });
+                for order in orders {
+                    self.orders.insert(CustomerPseudonym::from_hex(order)?, customer);
+                }
                 self.unfinished.push(customer);
             }
             Line::Removed { .. } => self.unfinished.retain(|other| *other != customer),
             Line::Forgotten { .. } => {
                 self.erased.remove(&customer);
+                self.orders.retain(|_, of| *of != customer);
             }
         }
         Some(())
@@ -123,9 +130,10 @@ impl Erasures {
         dir: &Path,
         customer: CustomerPseudonym,
         until: Option<Date>,
+        orders: Vec<String>,
     ) -> Result<(), StoreError> {
         let until = until.map(|day| day.to_string());
-        self.add(vault, dir, Line::Erased { day: today().to_string(), pseudonym: customer.to_string(), until })
+        self.add(vault, dir, Line::Erased { day: today().to_string(), pseudonym: customer.to_string(), until, orders })
     }
 
     /// Notes that they are gone from the tables.
@@ -157,6 +165,16 @@ impl Erasures {
         until.is_none_or(|until| day.is_none_or(|day| day <= until))
     }
 
+    /// Whether anybody is erased now.
+    pub fn is_empty(&self) -> bool {
+        self.erased.is_empty()
+    }
+
+    /// Whose order this is, of the erased customers; `key` hashes order numbers.
+    pub fn of_order(&self, order: &str, key: &PseudonymKey) -> Option<CustomerPseudonym> {
+        if self.orders.is_empty() { None } else { self.orders.get(&key.pseudonym(order)).copied() }
+    }
+
     /// Until when a customer's rows are left out; `None` for one who is not erased.
     pub fn until(&self, customer: CustomerPseudonym) -> Option<Until> {
         self.erased.get(&customer).copied()
@@ -172,7 +190,7 @@ impl Erasures {
         let mut list: Vec<Erasure> = Vec::new();
         for line in &self.lines {
             match line {
-                Line::Erased { day, pseudonym, until } => list.push(Erasure {
+                Line::Erased { day, pseudonym, until, .. } => list.push(Erasure {
                     day: day.clone(),
                     pseudonym: pseudonym.clone(),
                     until: until.clone(),

@@ -163,7 +163,7 @@ fn an_erasure_that_was_interrupted_is_finished_before_anything_is_read() {
     let alice = importer.pseudonym("alice");
     // As after a crash between the first step and the rewriting of the table.
     let until = Some(jiff::civil::date(2024, 12, 31));
-    importer.erasures().unwrap().begin(&importer.vault, &importer.dir, alice, until).unwrap();
+    importer.erasures().unwrap().begin(&importer.vault, &importer.dir, alice, until, Vec::new()).unwrap();
     drop(importer);
     assert!(shop.products_of("alice").is_empty());
     let list = shop.importer().erasure_list().unwrap();
@@ -172,7 +172,7 @@ fn an_erasure_that_was_interrupted_is_finished_before_anything_is_read() {
     let shop = self::shop();
     let importer = shop.importer();
     let alice = importer.pseudonym("alice");
-    importer.erasures().unwrap().begin(&importer.vault, &importer.dir, alice, until).unwrap();
+    importer.erasures().unwrap().begin(&importer.vault, &importer.dir, alice, until, Vec::new()).unwrap();
     let path = importer.table_path(TableKind::Orders);
     rows::remove(&importer.vault, &path, |row| row.customer() == Some(alice)).unwrap();
     drop(importer);
@@ -201,6 +201,40 @@ fn a_record_of_erasures_that_does_not_open_stops_every_import() {
     fs::write(&path, bytes).unwrap();
     let Err(error) = Importer::open(shop.dir.path()) else { panic!("the record was passed over") };
     assert!(error.to_string().contains("erasures.sealed"), "{error}");
+}
+
+#[test]
+fn rows_of_other_tables_that_name_a_customer_or_only_the_order_go_too() {
+    let shop = shop();
+    let importer = shop.importer();
+    let (alice, bob) = (importer.pseudonym("alice"), importer.pseudonym("bob"));
+    // Rows of a table as a later kind of table may have them, in the place of one that is there.
+    let path = importer.table_path(TableKind::Sales);
+    let header = "forecastle-1,id,product,order,customer,at\n";
+    let others =
+        format!(",r3,mug,,{bob},2024-01-05T00:00:00\n,r4,,o2,,2024-01-05T00:00:00\n,r5,saw,,,2024-01-05T00:00:00\n");
+    let hers = format!(",r1,mug,,{alice},2024-01-05T00:00:00\n,r2,,o4,,2024-01-05T00:00:00\n");
+    let whole = format!("{header}{hers}{others}");
+    file::write_sealed(&importer.vault, &path, whole.as_bytes()).unwrap();
+    assert_eq!(importer.rows_of(alice).unwrap(), [(TableKind::Orders, 3), (TableKind::Sales, 2)].into());
+    let (count, text) = csv(|to| importer.export_customer(alice, TableKind::Sales, to, Path::new("out")));
+    assert_eq!(count, 2);
+    assert!(
+        text.starts_with("id,product_id,order_id,customer_pseudonym,ordered_at\nr1,mug,") && text.contains("r2,,o4,"),
+        "{text}"
+    );
+    let erased = importer.erase(alice, Scope::UpToToday).unwrap();
+    assert_eq!(erased.rows, [(TableKind::Orders, 3), (TableKind::Sales, 2)].into());
+    let left = |importer: &Importer| String::from_utf8(importer.vault.read(&path).unwrap().unwrap()).unwrap();
+    assert_eq!(left(&importer), format!("{header}{others}"));
+    // When they come in again, nothing but the record knows whose they are.
+    file::write_sealed(&importer.vault, &path, whole.as_bytes()).unwrap();
+    assert_eq!(importer.remove_erased(TableKind::Sales, &importer.erasures().unwrap()).unwrap(), Some(2));
+    assert_eq!(left(&importer), format!("{header}{others}"));
+    assert!(importer.forget_erasure(alice).unwrap());
+    assert_eq!(importer.remove_erased(TableKind::Sales, &importer.erasures().unwrap()).unwrap(), None);
+    // The record holds no order number.
+    assert!(!String::from_utf8(shop.opened()["erasures.sealed"].clone()).unwrap().contains("o4"));
 }
 
 #[test]

@@ -99,6 +99,12 @@ impl Importer {
         let unread = if is_guessed { BTreeMap::new() } else { unread(kind, &table, &mapping) };
         let kept_from = self.retention()?.of(kind).map(|period| period.kept_from(today()));
         let mut report = self.import_table(kind, &table, &mapping, options, kept_from)?;
+        if kind != TableKind::Orders {
+            // Order lines were left out one by one; rows of other tables, of which there are fewer, once they are in.
+            let erased = self.remove_erased(kind, &self.erasures()?)?.unwrap_or_default();
+            report.erased += erased;
+            report.imported = report.imported.saturating_sub(erased);
+        }
         if let Some(from) = kept_from {
             report.kept_from = Some(from.to_string());
             report.expired_stored = self.expire_table(kind, from)?;
@@ -392,7 +398,7 @@ fn load_secret(dir: &Path, vault: &Vault) -> Result<DataSecret, StoreError> {
     if let Some(bytes) = file::read_sealed(vault, &path)?.map(Zeroizing::new) {
         return DataSecret::from_bytes(&bytes).ok_or(StoreError::SecretDamaged { path });
     }
-    if dir.join(format!("{}.{SEALED}", TableKind::Orders.name())).exists() {
+    if TableKind::ALL.iter().any(|kind| dir.join(format!("{}.{SEALED}", kind.name())).exists()) {
         return Err(StoreError::SecretMissing { path });
     }
     let secret = DataSecret::generate().ok_or(StoreError::NoEntropy)?;

@@ -1,8 +1,8 @@
 //! Stored tables as rows of named columns, whatever they hold: counted, written out, and rewritten without some of their rows.
 //!
 //! Every table has the normal form (see [`super::normal_form`]), so what is asked of all of them is asked here once: a
-//! column called `customer` is a pseudonym, one called `at` or `date` the row's day, one called `product`, `series` or `id`
-//! what it is about. A new kind of table that names its columns so is exported, erased from and expired like the others.
+//! column called `customer` is a pseudonym, one called `order` an order number, one called `at` or `date` the row's day, one
+//! called `product`, `series` or `id` what it is about. A new kind of table that names its columns so is exported, erased from and expired like the others.
 
 use std::{
     io::Write,
@@ -36,6 +36,7 @@ pub(super) struct StoredRows {
 pub(super) struct Header {
     record: ByteRecord,
     customer: Option<usize>,
+    order: Option<usize>,
     day: Option<usize>,
     subject: Option<usize>,
 }
@@ -46,14 +47,18 @@ impl Header {
             let mut columns = record.iter().enumerate().skip(1);
             columns.find(|(_, column)| names.iter().any(|name| name.as_bytes() == *column)).map(|(at, _)| at)
         };
-        let (customer, day, subject) =
-            (at(&["customer"]), at(&["at", "date"]), at(&["product", "series"]).or_else(|| at(&["id"])));
-        Self { record, customer, day, subject }
+        let (customer, order, day) = (at(&["customer"]), at(&["order"]), at(&["at", "date"]));
+        let subject = at(&["product", "series"]).or_else(|| at(&["id"]));
+        Self { record, customer, order, day, subject }
     }
 
-    /// Names of the columns.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.record.iter().skip(1).map(|name| std::str::from_utf8(name).unwrap_or_default())
+    /// Names of the columns, as files that are imported have them.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let names = self.record.iter().map(|name| std::str::from_utf8(name).unwrap_or_default());
+        names
+            .enumerate()
+            .skip(1)
+            .map(|(at, name)| if Some(at) == self.subject { subject(name) } else { exported(name) })
     }
 
     /// Whether rows say whose they are.
@@ -80,6 +85,11 @@ impl<'a> StoredRecord<'a> {
     /// Whose row it is; `None` where nobody is named.
     pub fn customer(&self) -> Option<CustomerPseudonym> {
         CustomerPseudonym::from_hex(self.column(self.header.customer)?)
+    }
+
+    /// The order that it is of; `None` where it names none.
+    pub fn order(&self) -> Option<&'a str> {
+        self.column(self.header.order).filter(|order| !order.is_empty())
     }
 
     /// Its day; `None` where the table has none.
@@ -188,7 +198,7 @@ pub(super) fn write_csv(
     to_path: &Path,
 ) -> Result<u64, StoreError> {
     let Some(rows) = open()? else { return Ok(0) };
-    let mut columns: Vec<String> = rows.header().names().map(|name| exported(name).to_owned()).collect();
+    let mut columns: Vec<String> = rows.header().names().map(str::to_owned).collect();
     let has_more = columns.last().is_some_and(|name| name == ATTRIBUTES);
     let mut more: Vec<String> = Vec::new();
     if has_more {
@@ -226,15 +236,21 @@ pub(super) fn write_csv(
 /// Last column of products: names and values follow.
 const ATTRIBUTES: &str = "attributes";
 
-/// A stored column's name as files that are imported have it.
-pub(super) fn exported(column: &str) -> &str {
+fn exported(column: &str) -> &str {
     match column {
         "order" => "order_id",
         "customer" => "customer_pseudonym",
-        "product" | "id" => "product_id",
-        "series" => "series_id",
+        "product" => "product_id",
         "at" => "ordered_at",
         other => other,
+    }
+}
+
+/// The same of the column that says what a row is about.
+fn subject(column: &str) -> &str {
+    match column {
+        "series" => "series_id",
+        _ => "product_id",
     }
 }
 

@@ -10,6 +10,9 @@ use thiserror::Error;
 use super::key::KeyId;
 use crate::durable::DiskError;
 
+/// What to do about a sealed file that does not open.
+const TO_DO: &str = "restore it from a backup; a table may also be deleted and its files imported again";
+
 /// Errors of keys and sealed files. None of them holds a byte of either.
 #[derive(Debug, Error)]
 pub enum VaultError {
@@ -17,7 +20,7 @@ pub enum VaultError {
     #[error(
         "what was imported is sealed with the data key {sealed_with}, which is not at {}; without it nobody can read what was \
          imported, this program included. Put the key file back, or say with --key-file FILE where it lies now; if it is lost, \
-         delete the folder `data` and import the files again", key_file.display()
+         delete the folder `data`, import the files again, and erase again who was erased: that is lost too", key_file.display()
     )]
     KeyMissing {
         /// Where it should be.
@@ -42,6 +45,12 @@ pub enum VaultError {
         /// The key file.
         path: PathBuf,
     },
+    /// A key that nothing here was sealed with.
+    #[error(
+        "{} holds a key already, and nothing in this state folder is sealed with it; each state folder has a key of its own, so that \
+         a new one takes nothing from the others: name a file that is not there yet", .0.display()
+    )]
+    KeyOfAnother(PathBuf),
     /// A key file where one is to be written.
     #[error("{} is there already; a key file is never written over", .0.display())]
     KeyThere(PathBuf),
@@ -49,7 +58,7 @@ pub enum VaultError {
     #[error("the operating system gave no random bytes for a new key; try again")]
     NoEntropy,
     /// Not sealed by this program.
-    #[error("{} is no file that this program sealed; restore it from a backup, or delete it and import the files again", path.display())]
+    #[error("{} is no file that this program sealed; {}", path.display(), TO_DO)]
     NotSealed {
         /// The file.
         path: PathBuf,
@@ -86,7 +95,7 @@ pub enum VaultError {
         found: String,
     },
     /// The end is missing.
-    #[error("{} is cut off after {chunks} whole chunks; restore it from a backup, or delete it and import the files again", path.display())]
+    #[error("{} is cut off after {chunks} whole chunks; {}", path.display(), TO_DO)]
     CutOff {
         /// The file.
         path: PathBuf,
@@ -94,7 +103,7 @@ pub enum VaultError {
         chunks: u32,
     },
     /// Some byte is not as it was written.
-    #[error("{} was altered or damaged (chunk {chunk}); restore it from a backup, or delete it and import the files again", path.display())]
+    #[error("{} was altered or damaged (chunk {chunk}); {}", path.display(), TO_DO)]
     Altered {
         /// The file.
         path: PathBuf,

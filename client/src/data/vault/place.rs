@@ -57,11 +57,14 @@ pub fn use_key_file(dir: &Path, path: &Path) -> Result<(), VaultError> {
                 return Err(VaultError::OtherKey { path: file.clone(), sealed_with, key_file: path, held });
             }
         }
-        (Some(_), None) => {}
+        (Some(_), None) if key_file(dir)? == path => {}
+        (Some(_), None) => return Err(VaultError::KeyOfAnother(path)),
         (None, Some(file)) => {
             return Err(VaultError::KeyMissing { key_file: path, sealed_with: stream::key_id_of(file)? });
         }
         (None, None) => {
+            // In this order, so that after a crash between the two the place is taken for this folder's.
+            remember(dir, &path)?;
             KeyFile { current: DataKey::generate().ok_or(VaultError::NoEntropy)?, before: None }.write(&path)?;
         }
     }

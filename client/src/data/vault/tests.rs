@@ -257,6 +257,11 @@ fn a_key_file_elsewhere_is_remembered_and_one_of_another_folder_refused() {
     let error = use_key_file(dir.path(), &apart.path().join("absent.key")).unwrap_err();
     assert!(matches!(error, VaultError::KeyMissing { .. }), "{error}");
     assert_eq!(Vault::open(dir.path()).unwrap().key_file(), key);
+    // A key belongs to one folder: a new one would take it from the other.
+    let third = tempfile::tempdir().unwrap();
+    let error = use_key_file(third.path(), &key).unwrap_err();
+    assert!(matches!(error, VaultError::KeyOfAnother(_)), "{error}");
+    use_key_file(dir.path(), &key).unwrap();
     // Moved by hand, and said so.
     let moved = apart.path().join("moved.key");
     fs::rename(&key, &moved).unwrap();
