@@ -204,7 +204,7 @@ impl<R: Read> Opener<R> {
         let length = u32::from_be_bytes(length);
         self.is_last = length & LAST != 0;
         let length = (length & !LAST) as usize;
-        let is_possible = length >= TAG_LEN && length <= CHUNK_BYTES + TAG_LEN;
+        let is_possible = (TAG_LEN..=CHUNK_BYTES + TAG_LEN).contains(&length);
         if !is_possible || !self.is_last && length != CHUNK_BYTES + TAG_LEN {
             return Err(altered.into());
         }
