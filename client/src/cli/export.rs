@@ -13,7 +13,12 @@ use serde_json::{Value, json};
 
 use super::{Format, Outcome, data::Customer, import::Table, print_json};
 use crate::{
-    data::{ingest::TableKind, order::CustomerPseudonym, store::DataStore, training_use::training_use},
+    data::{
+        ingest::TableKind,
+        order::CustomerPseudonym,
+        store::{DataStore, Importer},
+        training_use::training_use,
+    },
     durable::{self, Access},
     federation::home::Home,
 };
@@ -30,7 +35,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     customer: Customer,
     /// A whole table, as CSV.
-    #[arg(long, value_enum, conflicts_with_all = ["customer", "pseudonym"], required_unless_present_any = ["customer", "pseudonym"])]
+    #[arg(long, value_enum, conflicts_with_all = ["customer", "pseudonym"])]
     table: Option<Table>,
     /// File to write, readable by its owner only: .csv or .json (default: standard output).
     #[arg(long, value_name = "FILE")]
@@ -48,19 +53,19 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
         },
         None => format == Format::Json,
     };
-    let store = DataStore::open(&home.data())?;
     let name = arguments.out.clone().unwrap_or_else(|| "standard output".into());
     if let Some(table) = arguments.table {
         let kind = TableKind::from(table);
         let mut bytes = Vec::new();
-        let rows = store.importer().export_table(kind, &mut bytes, &name)?;
+        let rows = Importer::open(&home.data())?.export_table(kind, &mut bytes, &name)?;
         let bytes = if is_json { serde_json::to_vec_pretty(&records(&bytes)?)? } else { bytes };
         write(&bytes, arguments.out.as_deref())?;
         eprintln!("forecastle: {rows} rows of {kind}");
         return Ok(());
     }
+    let store = DataStore::open(&home.data())?;
     let Some(customer) = arguments.customer.pseudonym(store.importer())? else {
-        return Err("say which customer, with --customer ID or --pseudonym HEX".into());
+        return Err("say what is to be written out: --table NAME, --customer ID or --pseudonym HEX".into());
     };
     let held = held(home, &store, customer, &name)?;
     let rows: usize = held.tables.values().map(Vec::len).sum();
