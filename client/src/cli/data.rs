@@ -30,6 +30,13 @@ pub(super) enum Verb {
     Text(text::Arguments),
 }
 
+impl Verb {
+    /// Whether it is about where the key is to lie, and so takes it from where it lies.
+    pub(super) fn moves_key(&self) -> bool {
+        matches!(self, Self::Key { verb: key::Verb::Move { .. } })
+    }
+}
+
 pub(super) fn run(home: &Home, verb: Verb, format: Format) -> Outcome {
     match verb {
         Verb::Import(arguments) => import::run(home, arguments, format),

@@ -255,3 +255,53 @@ fn write_published(f: &mut fmt::Formatter<'_>, published: &Published) -> fmt::Re
     }
     writeln!(f, "  Rounds to come use the remaining rows. No budget comes back: what was charged stays charged.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(published: Option<Published>) -> Record {
+        let erased = Erased {
+            pseudonym: "66130cdd".into(),
+            rows: [(crate::data::ingest::TableKind::Orders, 3)].into(),
+            until: Some("2024-05-01".into()),
+            erased_before: None,
+            is_new: true,
+        };
+        let day = "2024-05-01".to_owned();
+        let (made_anew, not_reached) = (MADE_ANEW, NOT_REACHED);
+        Record { version: 1, day, erased, served_choice_forgotten: false, published, made_anew, not_reached }
+    }
+
+    fn published(unit: &str, rounds_charged: u32) -> Published {
+        Published {
+            federation: "tea".into(),
+            merchant: "green".into(),
+            unit: unit.into(),
+            delta: 1e-6,
+            rounds_charged,
+            observers: vec![
+                Observed { who: "the reader", epsilon: Some(6.5) },
+                Observed { who: "everybody", epsilon: None },
+            ],
+            budgets: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_record_says_what_published_models_may_still_tell() {
+        let said = record(None).to_string();
+        assert!(said.contains("3 rows of orders") && said.contains("No federation was joined"), "{said}");
+        let said = record(Some(published("customer", 0))).to_string();
+        assert!(said.contains("no round was charged") && !said.contains("ε ="), "{said}");
+        let said = record(Some(published("customer", 20))).to_string();
+        for words in
+            ["20 rounds of `tea`", "one customer", "δ = 1e-6", "ε = 6.5000 for the reader", "no bound for everybody"]
+        {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert!(said.contains("No budget comes back") && !said.contains("no smaller unit"), "{said}");
+        let said = record(Some(published("series", 20))).to_string();
+        assert!(said.contains("not for one customer"), "{said}");
+    }
+}

@@ -177,9 +177,10 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Outcome {
     let format = arguments.format;
+    let moves_key = matches!(&arguments.verb, Verb::Data { verb } if verb.moves_key());
     let home = || {
         let home = open_home(arguments.dir)?;
-        if let Some(path) = &arguments.key_file {
+        if let Some(path) = arguments.key_file.as_ref().filter(|_| !moves_key) {
             vault::use_key_file(&home.data(), path)?;
         }
         Ok::<_, Box<dyn Error + Send + Sync>>(home)
@@ -221,26 +222,30 @@ fn print_json(value: &impl serde::Serialize) -> Outcome {
     Ok(())
 }
 
-/// The command as it was typed, for reports; without a customer's number, which reports do not hold.
+/// The command as it was typed, for reports; without what reports do not hold: a customer's number, a password, a query.
 fn command() -> String {
     shown_command(std::env::args().skip(1))
 }
 
-/// Options that are followed by the number of a customer.
-const OF_CUSTOMERS: [&str; 2] = ["--customer", "--forget-erasure"];
+/// Options whose values reports do not hold.
+const NOT_SHOWN: [&str; 4] = ["--customer", "--pseudonym", "--forget-erasure", "--query"];
 
 fn shown_command(words: impl Iterator<Item = String>) -> String {
-    let quoted = |word: String| if word.contains(char::is_whitespace) { format!("'{word}'") } else { word };
     let mut shown = vec!["forecastle".to_owned()];
-    let mut is_customer = false;
+    let mut is_hidden = false;
     for word in words {
-        let option = word.split_once('=').map(|(option, _)| option).filter(|option| OF_CUSTOMERS.contains(option));
-        shown.push(match option {
-            _ if is_customer => "…".to_owned(),
-            Some(option) => format!("{option}=…"),
-            None => quoted(word.clone()),
+        let (option, value) =
+            word.split_once('=').map_or((word.as_str(), None), |(option, value)| (option, Some(value)));
+        let hides = NOT_SHOWN.contains(&option);
+        shown.push(match (is_hidden, hides, value, word.split_once("://")) {
+            (true, ..) => "…".to_owned(),
+            (false, true, Some(_), _) => format!("{option}=…"),
+            // An address may hold a password.
+            (false, false, _, Some((scheme, _))) => format!("{scheme}://…"),
+            _ if word.contains(char::is_whitespace) => format!("'{word}'"),
+            _ => word.clone(),
         });
-        is_customer = OF_CUSTOMERS.contains(&word.as_str());
+        is_hidden = !is_hidden && hides && value.is_none();
     }
     shown.join(" ")
 }
@@ -278,19 +283,23 @@ fn unsteered(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod governance_tests;
+
+#[cfg(test)]
 mod tests {
     #[test]
-    fn a_command_is_shown_without_the_number_of_a_customer() {
-        let shown = |words: &str| super::shown_command(words.split(' ').map(str::to_owned));
-        assert_eq!(
-            shown("data import --forget-erasure alice a.csv"),
-            "forecastle data import --forget-erasure … a.csv"
-        );
-        assert_eq!(
-            shown("data import a.csv --forget-erasure=alice"),
-            "forecastle data import a.csv --forget-erasure=…"
-        );
-        assert_eq!(shown("data check --out=a.html"), "forecastle data check --out=a.html");
+    fn a_command_is_shown_without_customers_passwords_and_queries() {
+        for (typed, expected) in [
+            ("data import --forget-erasure alice a.csv", "data import --forget-erasure … a.csv"),
+            ("data import a.csv --forget-erasure=alice", "data import a.csv --forget-erasure=…"),
+            ("data import postgres://u:secret@db/shop --query SELECT", "data import postgres://… --query …"),
+            ("data import --query --query a.csv", "data import --query … a.csv"),
+            ("data check --out=a.html", "data check --out=a.html"),
+        ] {
+            let shown = super::shown_command(typed.split(' ').map(str::to_owned));
+            assert_eq!(shown, format!("forecastle {expected}"));
+        }
+        assert_eq!(super::shown_command(["a file.csv".to_owned()].into_iter()), "forecastle 'a file.csv'");
     }
 
     #[test]

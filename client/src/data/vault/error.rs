@@ -45,6 +45,17 @@ pub enum VaultError {
         /// The key file.
         path: PathBuf,
     },
+    /// The key is elsewhere.
+    #[error(
+        "there is no key at {}; the key of this state folder is at {}: move it with `forecastle data key move`, or leave --key-file \
+         and FORECASTLE_KEY_FILE out", path.display(), at.display()
+    )]
+    KeyElsewhere {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Where it is.
+        at: PathBuf,
+    },
     /// A key that nothing here was sealed with.
     #[error(
         "{} holds a key already, and nothing in this state folder is sealed with it; each state folder has a key of its own, so that \

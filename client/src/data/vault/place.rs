@@ -59,6 +59,9 @@ pub fn use_key_file(dir: &Path, path: &Path) -> Result<(), VaultError> {
         }
         (Some(_), None) if key_file(dir)? == path => {}
         (Some(_), None) => return Err(VaultError::KeyOfAnother(path)),
+        (None, Some(_)) if key_file(dir)?.exists() => {
+            return Err(VaultError::KeyElsewhere { path, at: key_file(dir)? });
+        }
         (None, Some(file)) => {
             return Err(VaultError::KeyMissing { key_file: path, sealed_with: stream::key_id_of(file)? });
         }

@@ -255,7 +255,7 @@ fn a_key_file_elsewhere_is_remembered_and_one_of_another_folder_refused() {
     let error = use_key_file(dir.path(), &other.path("data.key")).unwrap_err();
     assert!(matches!(error, VaultError::OtherKey { .. }), "{error}");
     let error = use_key_file(dir.path(), &apart.path().join("absent.key")).unwrap_err();
-    assert!(matches!(error, VaultError::KeyMissing { .. }), "{error}");
+    assert!(matches!(&error, VaultError::KeyElsewhere { at, .. } if *at == key), "{error}");
     assert_eq!(Vault::open(dir.path()).unwrap().key_file(), key);
     // A key belongs to one folder: a new one would take it from the other.
     let third = tempfile::tempdir().unwrap();
@@ -266,6 +266,8 @@ fn a_key_file_elsewhere_is_remembered_and_one_of_another_folder_refused() {
     let moved = apart.path().join("moved.key");
     fs::rename(&key, &moved).unwrap();
     assert!(matches!(Vault::open(dir.path()), Err(VaultError::KeyMissing { .. })));
+    let error = use_key_file(dir.path(), &apart.path().join("absent.key")).unwrap_err();
+    assert!(matches!(error, VaultError::KeyMissing { .. }), "{error}");
     use_key_file(dir.path(), &moved).unwrap();
     assert_eq!(Vault::open(dir.path()).unwrap().read(&orders).unwrap().unwrap(), b"orders");
 }
