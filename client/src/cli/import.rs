@@ -2,19 +2,24 @@
 
 #[cfg(feature = "postgres")]
 use std::sync::Arc;
-use std::{error::Error, path::PathBuf};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
 
-use super::{Format, Outcome, print_json};
+use super::{Format, Outcome, command, print_json};
 #[cfg(feature = "postgres")]
 use crate::data::ingest::PostgresQuery;
 use crate::{
     data::{
+        import_report::{self, Imports},
         ingest::{Hints, Input, MappingOrigin, TableKind, is_postgres_address},
         series::{MissingDay, SeriesKey},
         store::{ImportOptions, Importer},
     },
+    durable::{self, Access},
     federation::home::Home,
 };
 
@@ -74,6 +79,12 @@ pub(super) struct Arguments {
     /// that was corrected.
     #[arg(long)]
     anew: bool,
+    /// File to write a report to: .html to read and print, .json for programs. May be given twice.
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
+    /// Take rows of this customer again, who was erased; earlier ones come back with --again. May be given many times.
+    #[arg(long, value_name = "ID")]
+    forget_erasure: Vec<String>,
 }
 
 /// Tables by name.
@@ -89,6 +100,23 @@ pub(super) enum Table {
     Stock,
     Occasions,
     Vectors,
+}
+
+impl From<Table> for TableKind {
+    fn from(table: Table) -> Self {
+        match table {
+            Table::Orders => Self::Orders,
+            Table::Products => Self::Products,
+            Table::Calendar => Self::Calendar,
+            Table::Holidays => Self::Holidays,
+            Table::Sales => Self::Sales,
+            Table::Events => Self::Events,
+            Table::Reviews => Self::Reviews,
+            Table::Stock => Self::Stock,
+            Table::Occasions => Self::Occasions,
+            Table::Vectors => Self::Vectors,
+        }
+    }
 }
 
 /// Kinds of series by name.
@@ -108,23 +136,15 @@ pub(super) enum Missing {
 
 pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome {
     let Arguments { files, query, table, mapping, columns, constants, date_format, encoding, .. } = arguments;
-    let Arguments { series_by, missing, with, again, anew, .. } = arguments;
+    let Arguments { series_by, missing, with, again, anew, report: report_files, forget_erasure, .. } = arguments;
+    for path in &report_files {
+        is_html(path)?;
+    }
     let with = with.iter().map(|path| Input::file(path)).collect::<Result<_, _>>()?;
     let (columns, constants) = (columns.into_iter().collect(), constants.into_iter().collect());
     let hints = Hints { columns, constants, date_format, encoding };
     let inputs = inputs(&files, query.as_deref())?;
-    let kind = table.map(|t| match t {
-        Table::Orders => TableKind::Orders,
-        Table::Products => TableKind::Products,
-        Table::Calendar => TableKind::Calendar,
-        Table::Holidays => TableKind::Holidays,
-        Table::Sales => TableKind::Sales,
-        Table::Events => TableKind::Events,
-        Table::Reviews => TableKind::Reviews,
-        Table::Stock => TableKind::Stock,
-        Table::Occasions => TableKind::Occasions,
-        Table::Vectors => TableKind::Vectors,
-    });
+    let kind = table.map(TableKind::from);
     let mut choice = home.series_choice()?;
     if let Some(by) = series_by {
         choice.by = match by {
@@ -143,8 +163,20 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
     let mapping_file = mapping.clone().unwrap_or_else(|| importer.mapping_path());
     let anew = TableKind::ALL.into_iter().filter(|_| anew).collect();
     let mut options = ImportOptions { kind, mapping: None, mapping_file: mapping, hints, with, again, anew };
+    for raw in &forget_erasure {
+        let customer = importer.pseudonym(raw);
+        let was_erased = importer.forget_erasure(customer)?;
+        eprintln!("forecastle: {customer} {}", if was_erased { "is taken again" } else { "was not erased" });
+    }
+    let (mut reports, mut stopped) = (Vec::new(), None);
     for input in inputs {
-        let report = importer.import(&input, &options)?;
+        let report = match importer.import(&input, &options) {
+            Ok(report) => report,
+            Err(error) => {
+                stopped = Some(error);
+                break;
+            }
+        };
         // The next file of this kind adds to what the first brought.
         options.anew.remove(&report.table);
         match format {
@@ -168,11 +200,34 @@ pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome 
                 }
             }
         }
+        reports.push(report);
+    }
+    if !report_files.is_empty() {
+        let imports = Imports::new(&reports, mapping_file.display().to_string(), stopped.as_ref());
+        for path in &report_files {
+            let bytes = match is_html(path)? {
+                true => import_report::render(&imports, &command())?.into_bytes(),
+                false => serde_json::to_vec_pretty(&imports)?,
+            };
+            durable::write(path, &bytes, Access::Secret)?;
+            eprintln!("forecastle: report written to {}", path.display());
+        }
+    }
+    if let Some(error) = stopped {
+        return Err(error.into());
     }
     if series_by.is_some() || missing.is_some() {
         home.set_series_choice(choice)?;
     }
     Ok(())
+}
+
+fn is_html(path: &Path) -> Result<bool, String> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("html" | "htm") => Ok(true),
+        Some("json") => Ok(false),
+        _ => Err(format!("--report {}: the name must end in .html or .json", path.display())),
+    }
 }
 
 /// `FIELD=VALUE`.

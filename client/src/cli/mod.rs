@@ -13,11 +13,16 @@ mod audit_canaries;
 mod backtest;
 mod base;
 mod check;
+mod contents;
 mod data;
 mod doctor;
+mod erase;
+mod expire;
+mod export;
 mod forecast;
 mod import;
 mod join;
+mod key;
 mod ledger;
 mod model;
 mod privacy;
@@ -30,6 +35,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
+use crate::data::vault;
 use crate::device::{self, DeviceChoice, Reason, kernels};
 use crate::federation::home::{Home, HomeError};
 
@@ -43,6 +49,10 @@ struct Arguments {
     /// State folder of this merchant (default: the platform's data directory).
     #[arg(long, global = true, value_name = "DIR", env = "FORECASTLE_DIR")]
     dir: Option<PathBuf>,
+    /// The key of the imported data (default: data/data.key in the state folder). Is remembered; a new key is made there the
+    /// first time.
+    #[arg(long, global = true, value_name = "FILE", env = "FORECASTLE_KEY_FILE")]
+    key_file: Option<PathBuf>,
     /// How answers are printed.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -119,7 +129,7 @@ impl DeviceArguments {
 #[derive(Subcommand)]
 enum Verb {
     Join(join::Arguments),
-    /// Bring in order files, and see what is in them.
+    /// Bring in order files, see what is in them, give out or erase what is held of a customer.
     Data {
         #[command(subcommand)]
         verb: data::Verb,
@@ -167,7 +177,14 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Outcome {
     let format = arguments.format;
-    let home = || open_home(arguments.dir);
+    let moves_key = matches!(&arguments.verb, Verb::Data { verb } if verb.moves_key());
+    let home = || {
+        let home = open_home(arguments.dir)?;
+        if let Some(path) = arguments.key_file.as_ref().filter(|_| !moves_key) {
+            vault::use_key_file(&home.data(), path)?;
+        }
+        Ok::<_, Box<dyn Error + Send + Sync>>(home)
+    };
     match arguments.verb {
         Verb::Join(join) => join::run(&home()?, join, format),
         Verb::Data { verb } => data::run(&home()?, verb, format),
@@ -205,11 +222,47 @@ fn print_json(value: &impl serde::Serialize) -> Outcome {
     Ok(())
 }
 
-/// The command as it was typed, for reports.
+/// The command as it was typed, for reports; without what reports do not hold: a customer's number, a password, a query.
 fn command() -> String {
-    let quoted = |word: String| if word.contains(char::is_whitespace) { format!("'{word}'") } else { word };
-    let words = std::env::args().skip(1).map(quoted);
-    std::iter::once("forecastle".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    shown_command(std::env::args().skip(1))
+}
+
+/// Options whose values reports do not hold.
+const NOT_SHOWN: [&str; 4] = ["--customer", "--pseudonym", "--forget-erasure", "--query"];
+
+fn shown_command(words: impl Iterator<Item = String>) -> String {
+    let mut shown = vec!["forecastle".to_owned()];
+    let mut is_hidden = false;
+    for word in words {
+        let (option, value) =
+            word.split_once('=').map_or((word.as_str(), None), |(option, value)| (option, Some(value)));
+        let hides = NOT_SHOWN.contains(&option);
+        shown.push(match (is_hidden, hides, value, word.split_once("://")) {
+            (true, ..) => "…".to_owned(),
+            (false, true, Some(_), _) => format!("{option}=…"),
+            // An address may hold a password.
+            (false, false, _, Some((scheme, _))) => format!("{scheme}://…"),
+            _ if word.contains(char::is_whitespace) => format!("'{word}'"),
+            _ => word.clone(),
+        });
+        is_hidden = !is_hidden && hides && value.is_none();
+    }
+    shown.join(" ")
+}
+
+/// Asks a person at a terminal; without one, the question has to be answered beforehand.
+fn is_confirmed(question: &str, yes: bool) -> Result<bool, Box<dyn Error + Send + Sync>> {
+    use std::io::IsTerminal;
+    if yes {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(format!("{question} Nobody is there to answer; say so with --yes").into());
+    }
+    eprint!("{} [y/N] ", unsteered(question));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// What [`say!`] does.
@@ -230,7 +283,25 @@ fn unsteered(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod governance_tests;
+
+#[cfg(test)]
 mod tests {
+    #[test]
+    fn a_command_is_shown_without_customers_passwords_and_queries() {
+        for (typed, expected) in [
+            ("data import --forget-erasure alice a.csv", "data import --forget-erasure … a.csv"),
+            ("data import a.csv --forget-erasure=alice", "data import a.csv --forget-erasure=…"),
+            ("data import postgres://u:secret@db/shop --query SELECT", "data import postgres://… --query …"),
+            ("data import --query --query a.csv", "data import --query … a.csv"),
+            ("data check --out=a.html", "data check --out=a.html"),
+        ] {
+            let shown = super::shown_command(typed.split(' ').map(str::to_owned));
+            assert_eq!(shown, format!("forecastle {expected}"));
+        }
+        assert_eq!(super::shown_command(["a file.csv".to_owned()].into_iter()), "forecastle 'a file.csv'");
+    }
+
     #[test]
     fn texts_keep_their_lines_and_steer_no_terminal() {
         assert_eq!(super::unsteered("plan `\u{1b}[2Jfine`\r\n\tε ≤ 8\n"), "plan ` [2Jfine` \n\tε ≤ 8\n");

@@ -43,6 +43,11 @@ impl DataSecret {
         PseudonymKey(self.derive("forecastle customer pseudonym 1"))
     }
 
+    /// The key that turns order numbers of erased customers into what is remembered of them.
+    pub fn erased_order_key(&self) -> PseudonymKey {
+        PseudonymKey(self.derive("forecastle erased order 1"))
+    }
+
     /// The key that orders lines for the contribution bounds.
     pub fn contribution_key(&self) -> ContributionKey {
         ContributionKey(self.derive("forecastle contribution order 1"))
@@ -91,10 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn the_two_purposes_never_share_a_key() {
+    fn the_purposes_never_share_a_key() {
         let secret = DataSecret::from_bytes(&[1; 32]).unwrap();
         let pseudonym = secret.pseudonym_key().pseudonym("x");
         assert_ne!(pseudonym.0[..], secret.contribution_key().rank(b"x")[..16]);
+        assert_ne!(pseudonym, secret.erased_order_key().pseudonym("x"));
     }
 
     #[test]

@@ -166,6 +166,17 @@ impl Served {
         Ok(Some(stored.served.parse().map_err(|e: WayError| ServedError::Damaged(file(), e.to_string()))?))
     }
 
+    /// Forgets the choice. Returns whether there was one.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn forget(state: &Path) -> Result<bool, ServedError> {
+        let path = state.join(FILE);
+        let was_there = path.exists();
+        durable::remove(&path)?;
+        Ok(was_there)
+    }
+
     /// Keeps the choice; the file is replaced whole.
     ///
     /// # Errors

@@ -7,8 +7,10 @@ use thiserror::Error;
 
 use super::TableKind;
 
-/// Rejected rows that a report lists; all are counted.
+/// Rejected rows that a report lists whatever their reason; all are counted.
 pub const REJECTED_LISTED: usize = 100;
+/// Rejected rows that it lists of every reason, so that a frequent one hides no other.
+const LISTED_OF_EACH: u64 = 10;
 /// Characters of a value that a reason repeats.
 const VALUE_SHOWN: usize = 40;
 
@@ -123,6 +125,26 @@ impl RowError {
         }
     }
 
+    /// The reason in words, without a value of the row: any value may turn out to be a customer's, in a column that was
+    /// taken for another.
+    pub fn without_value(&self) -> String {
+        match self {
+            Self::Date { column, .. } => format!("{column} is no date"),
+            Self::Number { column, .. } => format!("{column} is no number"),
+            Self::NegativePrice { column, .. } => format!("{column} is negative"),
+            Self::OutOfRange { column, .. } => format!("{column} is out of range"),
+            Self::Flag { column, .. } => format!("{column} is neither yes nor no"),
+            Self::FieldCount { .. }
+            | Self::Quote
+            | Self::Encoding { .. }
+            | Self::Missing { .. }
+            | Self::TooLong { .. }
+            | Self::ZeroQuantity
+            | Self::Duplicate { .. }
+            | Self::Json { .. } => self.to_string(),
+        }
+    }
+
     /// The field it is about.
     pub fn field(&self) -> Option<&'static str> {
         match self {
@@ -174,6 +196,9 @@ pub struct RejectedRow {
     pub code: &'static str,
     /// The reason in words.
     pub reason: String,
+    /// The same without what the file says there: for reports that are kept.
+    #[serde(skip)]
+    pub kept_reason: String,
 }
 
 /// Where the mapping of an import comes from.
@@ -232,6 +257,21 @@ pub struct ImportReport {
     pub known: u64,
     /// Events of other kinds, passed over.
     pub other_events: u64,
+    /// Rows of customers that were erased, left out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub erased: u64,
+    /// Rows that are older than the table's period, left out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub expired: u64,
+    /// Stored rows that have become older than that, removed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub expired_stored: u64,
+    /// The first day that the table's period keeps, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_from: Option<String>,
+    /// Columns that look like a field which the mapping in use does not have, by field.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unread: BTreeMap<String, String>,
     /// Where the mapping comes from.
     pub mapping: MappingOrigin,
     /// Why the mapping in the mapping file does not fit, where it has one and the columns were guessed.
@@ -241,7 +281,7 @@ pub struct ImportReport {
     pub rejected_total: u64,
     /// Rejected rows by reason.
     pub reasons: BTreeMap<&'static str, u64>,
-    /// The first rejected rows, [`REJECTED_LISTED`] at most, by line.
+    /// The first rejected rows, [`REJECTED_LISTED`] and the first ten of every reason, by line.
     pub rejected: Vec<RejectedRow>,
 }
 
@@ -267,6 +307,11 @@ impl ImportReport {
             updated: 0,
             known: 0,
             other_events: 0,
+            erased: 0,
+            expired: 0,
+            expired_stored: 0,
+            kept_from: None,
+            unread: BTreeMap::new(),
             mapping: MappingOrigin::Given,
             unfit: None,
             rejected_total: 0,
@@ -275,17 +320,23 @@ impl ImportReport {
         }
     }
 
-    /// Counts a rejected row; lists it while there is room.
+    /// Counts a rejected row; lists it among the first, or the first of its reason.
     pub fn reject(&mut self, line: u64, error: &RowError) {
         self.rejected_total += 1;
-        *self.reasons.entry(error.code()).or_default() += 1;
-        if self.rejected.len() < REJECTED_LISTED {
+        let of_reason = self.reasons.entry(error.code()).or_default();
+        *of_reason += 1;
+        if self.rejected.len() < REJECTED_LISTED || *of_reason <= LISTED_OF_EACH {
             let column = error.field().and_then(|field| self.columns.get(field)).cloned();
-            let row = RejectedRow { line, column, code: error.code(), reason: error.to_string() };
+            let (reason, kept_reason) = (error.to_string(), error.without_value());
+            let row = RejectedRow { line, column, code: error.code(), reason, kept_reason };
             let at = self.rejected.partition_point(|other| other.line <= line);
             self.rejected.insert(at, row);
         }
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl fmt::Display for ImportReport {
@@ -333,6 +384,25 @@ impl fmt::Display for ImportReport {
                 write!(f, ", returns {}", self.return_events.join(", "))?;
             }
             writeln!(f, "; {} other events passed over", self.other_events)?;
+        }
+        if self.erased > 0 {
+            writeln!(f, "  {} left out: of customers that were erased", self.erased)?;
+        }
+        if let Some(from) = self.kept_from.as_ref().filter(|_| self.expired + self.expired_stored > 0) {
+            write!(f, "  {} left out: before {from}, older than retention.toml keeps", self.expired)?;
+            if self.expired_stored > 0 {
+                write!(f, "; {} stored ones removed for the same reason", self.expired_stored)?;
+            }
+            writeln!(f)?;
+        }
+        for (field, column) in &self.unread {
+            writeln!(
+                f,
+                "  not read: column {column} looks like `{field}`, which the mapping does not have; add {field} = \"{column}\" under \
+                 [{}.columns] in mapping.toml and import again with --{}",
+                self.table,
+                if self.table == TableKind::Orders { "anew" } else { "again" }
+            )?;
         }
         for (code, count) in &self.reasons {
             writeln!(f, "  {count} rejected: {code}")?;

@@ -7,7 +7,10 @@ use std::{
 
 use thiserror::Error;
 
-use crate::data::ingest::{IngestError, MappingError};
+use crate::data::{
+    ingest::{IngestError, MappingError},
+    vault::VaultError,
+};
 
 /// Errors of opening the store and of importing. Where an import fails, nothing has changed.
 #[derive(Debug, Error)]
@@ -62,6 +65,18 @@ pub enum StoreError {
         /// Lines that are there but were not met again.
         lines: u64,
     },
+    /// Something that is sealed does not open, or its key cannot be used.
+    #[error(transparent)]
+    Vault(VaultError),
+    /// A table of before tables were sealed.
+    #[error(
+        "{path} is not encrypted: a version of this program wrote it that did not seal what it imported; delete the folder of \
+         that file and import the files again"
+    )]
+    InTheClear {
+        /// The file.
+        path: PathBuf,
+    },
     /// Order lines are there, the secret that made their pseudonyms is not.
     #[error(
         "{path} is missing, without which customers cannot be recognised; restore it from a backup, or delete the \
@@ -80,6 +95,20 @@ pub enum StoreError {
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes for a new key; try again")]
     NoEntropy,
+    /// The periods for which rows are kept are none.
+    #[error("{path}: {reason}")]
+    Retention {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to write.
+        reason: String,
+    },
+    /// All rows would be one customer's, whose number would lie in the mapping file.
+    #[error(
+        "a customer number cannot be a constant: it would be kept in the clear in the mapping file; leave it out, and the lines \
+         count as those of customers without an account"
+    )]
+    ConstantCustomer,
     /// The mapping file is not what it should be.
     #[error("{path}: {source}; correct it, or delete it to have columns guessed anew")]
     Mapping {
@@ -98,9 +127,22 @@ impl StoreError {
     /// A full disk by its name, anything else by what the system said.
     pub(super) fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
+        let error = match error.downcast::<VaultError>() {
+            Ok(error) => return Self::Vault(error),
+            Err(error) => error,
+        };
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
             _ => Self::Io { path, source: error },
+        }
+    }
+}
+
+impl From<VaultError> for StoreError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Io { path, source } => Self::io(&path, source),
+            error => Self::Vault(error),
         }
     }
 }

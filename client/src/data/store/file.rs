@@ -1,4 +1,7 @@
-//! Files of the store: whole, private to the user, replaced atomically.
+//! Files of the store: whole, private to the user, replaced atomically; sealed, all but what the merchant edits.
+//!
+//! Every table goes through [`read_sealed`] or [`open_sealed`], and [`write_sealed`] or [`begin_sealed`]; a new kind of table
+//! that does so too needs no thought about encryption.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -6,9 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use zeroize::Zeroizing;
-
 use super::StoreError;
+use crate::data::vault::{OpenedFile, Sealer, Vault};
 
 /// Bytes handed to the system at once.
 const WRITTEN_AT_ONCE: usize = 256 * 1024;
@@ -31,9 +33,29 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
-/// A secret's bytes, wiped when dropped.
-pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-    Ok(read(path)?.map(Zeroizing::new))
+/// The content of a sealed file; `None` where there is none.
+pub(super) fn read_sealed(vault: &Vault, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(vault.read(path)?)
+}
+
+/// A sealed file to be read piece by piece; `None` where there is none.
+pub(super) fn open_sealed(vault: &Vault, path: &Path) -> Result<Option<OpenedFile>, StoreError> {
+    Ok(vault.open_file(path)?)
+}
+
+/// Replaces a sealed file whole.
+pub(super) fn write_sealed(vault: &Vault, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let write = || {
+        let mut sealer = begin_sealed(vault, path, "new")?;
+        sealer.write_all(bytes)?;
+        sealer.finish()?.commit()
+    };
+    write().map_err(|error| StoreError::io(path, error))
+}
+
+/// Begins a sealed file beside the one that it will replace; finished and committed, it takes its place.
+pub(super) fn begin_sealed(vault: &Vault, path: &Path, ending: &str) -> io::Result<Sealer<Replacement>> {
+    vault.seal(path, Replacement::begin(path, ending)?)
 }
 
 /// Replaces a file whole (mode 0600). A crash leaves the old file or the new one; a failure leaves the old one and no

@@ -5,18 +5,23 @@
 //! noted in the journal afterwards.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     path::{Path, PathBuf},
 };
 
+use jiff::civil::Date;
+use zeroize::Zeroizing;
+
 use super::{
+    erasures::today,
     error::{NormalFormError, StoreError},
     file,
     imports::{self, Imported},
     journal::{self, ImportEntry},
     merge,
     normal_form::{self, Stored},
+    order_form::{OrderReader, StoredOrder},
     orders::OrderMerge,
     signals_form,
 };
@@ -26,13 +31,17 @@ use crate::data::{
         TableFormat, TableKind, TableMapping, counts_events, read_calendar, read_events, read_holidays, read_occasions,
         read_orders, read_products, read_reviews, read_sales, read_stock, read_vectors,
     },
+    order::OrderLine,
     pseudonym::{ContributionKey, DataSecret},
+    vault::{SEALED, Vault},
 };
 
 /// File of the mappings, in the data directory.
 const MAPPING_FILE: &str = "mapping.toml";
 /// File of the secret from which pseudonyms are derived.
-const SECRET_FILE: &str = "pseudonym.key";
+const SECRET_FILE: &str = "pseudonym.sealed";
+/// The same from before files were sealed.
+const SECRET_IN_THE_CLEAR: &str = "pseudonym.key";
 /// File that an import locks.
 const LOCK_FILE: &str = "import.lock";
 
@@ -58,18 +67,24 @@ pub struct ImportOptions {
 
 /// Imports into a data directory, without its tables in memory.
 pub struct Importer {
-    dir: PathBuf,
-    secret: DataSecret,
+    pub(super) dir: PathBuf,
+    pub(super) vault: Vault,
+    pub(super) secret: DataSecret,
 }
 
 impl Importer {
-    /// Opens the data directory (`<state>/data`), creating it and its secret (mode 0600) the first time.
+    /// Opens the data directory (`<state>/data`), creating it, its key (mode 0600) and its secret the first time.
     ///
     /// # Errors
-    /// When the directory cannot be used, or tables are there but their secret is gone.
+    /// When the directory cannot be used, or tables are there but their key or their secret is gone.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         file::create_private_dir(dir)?;
-        Ok(Self { dir: dir.to_owned(), secret: load_secret(dir)? })
+        refuse_what_is_in_the_clear(dir)?;
+        let vault = Vault::open(dir)?;
+        let secret = load_secret(dir, &vault)?;
+        let importer = Self { dir: dir.to_owned(), vault, secret };
+        importer.finish_erasures()?;
+        Ok(importer)
     }
 
     /// Imports into what is there; the report says what became of the rows.
@@ -82,9 +97,25 @@ impl Importer {
         let path = options.mapping_file.clone().unwrap_or_else(|| self.mapping_path());
         let mut mappings = mappings_of(&path)?;
         let Chosen { kind, table, mapping, is_guessed, unfit } = choose_mapping(input, options, &mappings)?;
-        let mut report = self.import_table(kind, &table, &mapping, options)?;
+        if kind == TableKind::Orders && mapping.constants.contains_key("customer_id") {
+            return Err(StoreError::ConstantCustomer);
+        }
+        let unread = if is_guessed { BTreeMap::new() } else { unread(kind, &table, &mapping) };
+        let kept_from = self.retention()?.of(kind).map(|period| period.kept_from(today()));
+        let mut report = self.import_table(kind, &table, &mapping, options, kept_from)?;
+        if kind != TableKind::Orders {
+            // Order lines were left out one by one; rows of other tables, of which there are fewer, once they are in.
+            let erased = self.remove_erased(kind, &self.erasures()?)?.unwrap_or_default();
+            report.erased += erased;
+            report.imported = report.imported.saturating_sub(erased);
+        }
+        if let Some(from) = kept_from {
+            report.kept_from = Some(from.to_string());
+            report.expired_stored = self.expire_table(kind, from)?;
+        }
+        report.unread = unread;
         report.unfit = unfit.map(|error| error.to_string());
-        journal::add(&self.dir, &report, options.anew.contains(&kind));
+        journal::add(&self.vault, &self.dir, &report, options.anew.contains(&kind));
         if is_guessed && mappings.table(kind).is_none() {
             report.mapping = MappingOrigin::Guessed;
             *mappings.table_mut(kind) = Some(mapping);
@@ -107,7 +138,7 @@ impl Importer {
     }
 
     pub(super) fn journal(&self) -> Vec<ImportEntry> {
-        journal::read(&self.dir)
+        journal::read(&self.vault, &self.dir)
     }
 
     pub(super) fn contribution_key(&self) -> ContributionKey {
@@ -115,7 +146,7 @@ impl Importer {
     }
 
     pub(super) fn table_path(&self, kind: TableKind) -> PathBuf {
-        self.dir.join(format!("{}.csv", kind.name()))
+        self.dir.join(format!("{}.{SEALED}", kind.name()))
     }
 
     /// A stored table other than order lines.
@@ -125,8 +156,22 @@ impl Importer {
         read: impl Fn(&[u8]) -> Result<Stored<T>, NormalFormError>,
     ) -> Result<Stored<T>, StoreError> {
         let path = self.table_path(kind);
-        let bytes = file::read(&path)?.unwrap_or_default();
+        let bytes = file::read_sealed(&self.vault, &path)?.unwrap_or_default();
         read(&bytes).map_err(|source| StoreError::Damaged { path, source })
+    }
+
+    /// The stored order lines.
+    pub(super) fn read_orders(&self) -> Result<Vec<OrderLine>, StoreError> {
+        let mut lines = Vec::new();
+        let Some(mut reader) = OrderReader::open(&self.vault, &self.table_path(TableKind::Orders))? else {
+            return Ok(lines);
+        };
+        while let Some(stored) = reader.next()? {
+            if let StoredOrder::Line(line) = stored {
+                lines.push(line);
+            }
+        }
+        Ok(lines)
     }
 
     pub(super) fn lock(&self) -> Result<File, StoreError> {
@@ -145,10 +190,13 @@ impl Importer {
         table: &Table,
         mapping: &TableMapping,
         options: &ImportOptions,
+        kept_from: Option<Date>,
     ) -> Result<ImportReport, StoreError> {
+        let erasures = self.erasures()?;
         let path = self.table_path(TableKind::Orders);
         let is_anew = options.anew.contains(&TableKind::Orders);
-        let mut merge = if is_anew { OrderMerge::anew(&path) } else { OrderMerge::begin(&path)? };
+        let mut merge =
+            if is_anew { OrderMerge::anew(&self.vault, &path) } else { OrderMerge::begin(&self.vault, &path)? };
         let reading = imports::reading(mapping, table.query());
         let (earlier, otherwise): (Vec<_>, Vec<_>) =
             merge.imports().iter().cloned().partition(|import| import.reading == reading);
@@ -158,7 +206,14 @@ impl Importer {
         let (mut report, read_to) =
             read_orders(table, mapping, &self.secret.pseudonym_key(), &from, |report, number, line| {
                 let (rejected, imported) = (report.rejected_total, report.imported);
-                merge.take(report, number, &line)?;
+                let day = line.at.date();
+                if erasures.leave_out(line.customer, Some(day)) {
+                    report.erased += 1;
+                } else if kept_from.is_some_and(|from| day < from) {
+                    report.expired += 1;
+                } else {
+                    merge.take(report, number, &line)?;
+                }
                 if report.rejected_total == rejected {
                     taken.one(number);
                     let was_read = otherwise.as_ref().is_some_and(|(_, mark)| number < mark.line);
@@ -193,17 +248,18 @@ impl Importer {
         table: &Table,
         mapping: &TableMapping,
         options: &ImportOptions,
+        kept_from: Option<Date>,
     ) -> Result<ImportReport, StoreError> {
         let reading = imports::reading(mapping, table.query());
         let path = self.table_path(kind);
         let (again, anew) = (options.again, options.anew.contains(&kind));
         let replace = Replace { importer: self, kind, table, reading, again, anew };
         let (bytes, report) = match kind {
-            TableKind::Orders => return self.import_orders(table, mapping, options),
+            TableKind::Orders => return self.import_orders(table, mapping, options, kept_from),
             TableKind::Sales => replace.by(
                 normal_form::read_sales,
                 |from| read_sales(table, mapping, from),
-                |stored, rows, report| merge::sales(stored, rows, report),
+                |stored, rows, report| merge::sales(stored, kept(rows, |row| row.date, kept_from, report), report),
                 |sales, imports| normal_form::write_sales(sales, imports),
             )?,
             TableKind::Products => replace.by(
@@ -218,7 +274,7 @@ impl Importer {
             TableKind::Calendar => replace.by(
                 normal_form::read_calendar,
                 |from| read_calendar(table, mapping, from),
-                merge::calendar,
+                |stored, rows, report| merge::calendar(stored, kept(rows, |row| row.date, kept_from, report), report),
                 normal_form::write_calendar,
             )?,
             TableKind::Holidays => replace.by(
@@ -270,9 +326,23 @@ impl Importer {
                 signals_form::write_vectors,
             )?,
         };
-        file::write_atomic(&path, &bytes)?;
+        file::write_sealed(&self.vault, &path, &bytes)?;
         Ok(report)
     }
+}
+
+/// The rows that are not too old; the others are counted.
+fn kept<R>(
+    rows: Vec<(u64, R)>,
+    day: impl Fn(&R) -> Date,
+    from: Option<Date>,
+    report: &mut ImportReport,
+) -> Vec<(u64, R)> {
+    let Some(from) = from else { return rows };
+    let before = rows.len();
+    let rows: Vec<_> = rows.into_iter().filter(|(_, row)| day(row) >= from).collect();
+    report.expired += (before - rows.len()) as u64;
+    rows
 }
 
 /// A stored table about to be replaced by itself and what an import adds.
@@ -366,18 +436,35 @@ fn read_before(table: &Table, earlier: &[Imported]) -> Result<ReadTo, IngestErro
 }
 
 /// The secret of a data directory. A missing one is made only where no table could depend on it.
-fn load_secret(dir: &Path) -> Result<DataSecret, StoreError> {
+fn load_secret(dir: &Path, vault: &Vault) -> Result<DataSecret, StoreError> {
     let path = dir.join(SECRET_FILE);
-    if let Some(bytes) = file::read_secret(&path)? {
+    if let Some(bytes) = file::read_sealed(vault, &path)?.map(Zeroizing::new) {
         return DataSecret::from_bytes(&bytes).ok_or(StoreError::SecretDamaged { path });
     }
-    let with_pseudonyms = [TableKind::Orders, TableKind::Events, TableKind::Reviews];
-    if with_pseudonyms.iter().any(|kind| dir.join(format!("{}.csv", kind.name())).exists()) {
+    if TableKind::ALL.iter().any(|kind| dir.join(format!("{}.{SEALED}", kind.name())).exists()) {
         return Err(StoreError::SecretMissing { path });
     }
     let secret = DataSecret::generate().ok_or(StoreError::NoEntropy)?;
-    file::write_atomic(&path, secret.as_bytes())?;
+    file::write_sealed(vault, &path, secret.as_bytes())?;
     Ok(secret)
+}
+
+/// Files that were written before they were sealed are not taken over in silence: copies of them may be anywhere.
+fn refuse_what_is_in_the_clear(dir: &Path) -> Result<(), StoreError> {
+    let tables = TableKind::ALL.iter().map(|kind| format!("{}.csv", kind.name()));
+    let mut files = tables.chain([SECRET_IN_THE_CLEAR.to_owned()]).map(|name| dir.join(name));
+    files.find(|path| path.exists()).map_or(Ok(()), |path| Err(StoreError::InTheClear { path }))
+}
+
+/// Columns that a guess would read as a field for which the stored mapping has none: they came with a later file.
+fn unread(kind: TableKind, table: &Table, mapping: &TableMapping) -> BTreeMap<String, String> {
+    let is_used = |column: &String| mapping.columns.values().chain(&mapping.attributes).any(|used| used == column);
+    if table.header().iter().all(is_used) {
+        return BTreeMap::new();
+    }
+    let Ok(guess) = ingest::guess(kind, table) else { return BTreeMap::new() };
+    let has = |field: &String| mapping.columns.contains_key(field) || mapping.constants.contains_key(field);
+    guess.columns.into_iter().filter(|(field, column)| !has(field) && !is_used(column)).collect()
 }
 
 /// The mappings in a file; none where there is no file.

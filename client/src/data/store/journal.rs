@@ -1,23 +1,22 @@
-//! The imports of a merchant as they happened, in numbers: `imports.jsonl`, one line each, oldest first.
+//! The imports of a merchant as they happened, in numbers: one line each, oldest first, in a sealed file (`imports.sealed`).
 //!
 //! It says later what became of the rows of a file, and changes nothing: a line that cannot be written or read is passed
-//! over. No value of a row is in it.
+//! over. No value of a row is in it; names of files and a shop's numbers of orders are, so it is sealed.
 
-use std::{
-    collections::BTreeMap,
-    fs::OpenOptions,
-    io::{BufRead as _, BufReader, Write as _},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::ingest::{ImportReport, TableKind};
+use super::{StoreError, file};
+use crate::data::{
+    ingest::{ImportReport, TableKind},
+    vault::Vault,
+};
 
 /// File of the journal, in the data directory.
-const FILE: &str = "imports.jsonl";
-/// Imports that are read back at most: the last ones.
-const READ_BACK: usize = 1_000;
+const FILE: &str = "imports.sealed";
+/// Imports that are kept at most: the last ones.
+const KEPT: usize = 1_000;
 
 /// One import, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +48,7 @@ pub struct ImportEntry {
 }
 
 /// Adds an import that brought rows.
-pub(super) fn add(dir: &Path, report: &ImportReport, anew: bool) {
+pub(super) fn add(vault: &Vault, dir: &Path, report: &ImportReport, anew: bool) {
     if report.rows == 0 {
         return;
     }
@@ -66,29 +65,37 @@ pub(super) fn add(dir: &Path, report: &ImportReport, anew: bool) {
         currencies: report.currencies.clone(),
         anew,
     };
-    let mut options = OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = serde_json::to_string(&entry)
-        .map_err(std::io::Error::from)
-        .and_then(|line| options.open(dir.join(FILE))?.write_all(format!("{line}\n").as_bytes()));
-    if let Err(error) = written {
+    let mut entries = lines(vault, dir);
+    entries.push(entry);
+    entries.drain(..entries.len().saturating_sub(KEPT));
+    if let Err(error) = write(vault, dir, &entries) {
         tracing::warn!("the import is done, but could not be noted in {FILE}: {error}");
     }
 }
 
+fn write(vault: &Vault, dir: &Path, entries: &[ImportEntry]) -> Result<(), StoreError> {
+    let mut text = String::new();
+    for entry in entries {
+        text.push_str(&serde_json::to_string(entry).expect("numbers and names always serialise"));
+        text.push('\n');
+    }
+    file::write_sealed(vault, &dir.join(FILE), text.as_bytes())
+}
+
+/// All imports that are kept; none where the file does not open, as nothing rests on it.
+fn lines(vault: &Vault, dir: &Path) -> Vec<ImportEntry> {
+    let bytes = file::read_sealed(vault, &dir.join(FILE)).ok().flatten().unwrap_or_default();
+    bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
 /// The imports whose rows are still in the tables.
-pub(super) fn read(dir: &Path) -> Vec<ImportEntry> {
-    let Ok(file) = std::fs::File::open(dir.join(FILE)) else { return Vec::new() };
+pub(super) fn read(vault: &Vault, dir: &Path) -> Vec<ImportEntry> {
     let mut entries: Vec<ImportEntry> = Vec::new();
-    for line in BufReader::new(file).lines().map_while(Result::ok) {
-        let Ok(entry) = serde_json::from_str::<ImportEntry>(&line) else { continue };
+    for entry in lines(vault, dir) {
         if entry.anew {
             entries.retain(|before| before.table != entry.table);
         }
         entries.push(entry);
     }
-    entries.drain(..entries.len().saturating_sub(READ_BACK));
     entries
 }

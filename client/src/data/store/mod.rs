@@ -1,13 +1,17 @@
 //! What a merchant imported, on the merchant's own disk.
 //!
-//! One file a table, in a normal form, each replaced whole: written beside the old one, flushed, then renamed over it. A
+//! One file a table, in a normal form, sealed (see [`super::vault`]), each replaced whole: written beside the old one, flushed, then renamed over it. A
 //! crash or a full disk leaves the table before the import or after it, never half of one. An import adds to what is
 //! there: a file imported before is known by its content, one with lines added is read from where it ended, and every
 //! row that is there already is known by itself. The raw customer id is never written. An [`Importer`] needs no table in
 //! memory; a [`DataStore`] has them all.
 //!
-//! Left out: erasure and export of one customer.
+//! One customer is taken out of all tables by [`Importer::erase`], rows that are too old by [`Importer::expire`]; both rewrite
+//! tables whole.
 
+mod contents;
+mod erase;
+mod erasures;
 mod error;
 mod file;
 mod import;
@@ -17,17 +21,26 @@ mod merge;
 mod normal_form;
 mod order_form;
 mod orders;
+mod retention;
+mod rotate;
+mod rows;
 mod signals_form;
 
+#[cfg(test)]
+mod governance_tests;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use contents::{Contents, Source, TableContents};
+pub use erase::{Erased, Scope};
+pub use erasures::Erasure;
 pub use error::{NormalFormError, StoreError};
 pub use import::{ImportOptions, Importer};
 pub use journal::ImportEntry;
-use order_form::{OrderReader, StoredOrder};
+pub use retention::{Age, Expired, Retention};
+pub use rotate::Rotated;
 
 use super::{
     ingest::{ImportReport, Input, Mapping, TableKind},
@@ -46,10 +59,10 @@ pub struct DataStore {
 }
 
 impl DataStore {
-    /// Opens the data directory (`<state>/data`), creating it and its secret (mode 0600) the first time.
+    /// Opens the data directory (`<state>/data`), creating it, its key (mode 0600) and its secret the first time.
     ///
     /// # Errors
-    /// When the directory cannot be used, a table is damaged, or tables are there but their secret is gone.
+    /// When the directory cannot be used, a table is damaged, or tables are there but their key or secret is gone.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let importer = Importer::open(dir)?;
         let (catalogue, signals) = (Catalogue::default(), Signals::default());
@@ -90,6 +103,11 @@ impl DataStore {
         let report = self.importer.import(input, options)?;
         self.load(report.table)?;
         Ok(report)
+    }
+
+    /// The way into the tables, for what needs none of them in memory.
+    pub fn importer(&self) -> &Importer {
+        &self.importer
     }
 
     /// All order lines, as imported (not cleaned, not bounded).
@@ -141,7 +159,7 @@ impl DataStore {
 
     fn load(&mut self, kind: TableKind) -> Result<(), StoreError> {
         match kind {
-            TableKind::Orders => self.orders = read_orders(&self.importer.table_path(kind))?,
+            TableKind::Orders => self.orders = self.importer.read_orders()?,
             TableKind::Sales => self.sales = self.importer.read_table(kind, normal_form::read_sales)?.0,
             TableKind::Products => {
                 self.catalogue.products = self.importer.read_table(kind, normal_form::read_products)?.0;
@@ -162,15 +180,4 @@ impl DataStore {
         }
         Ok(())
     }
-}
-
-fn read_orders(path: &Path) -> Result<Vec<OrderLine>, StoreError> {
-    let Some(mut reader) = OrderReader::open(path)? else { return Ok(Vec::new()) };
-    let mut lines = Vec::new();
-    while let Some(stored) = reader.next()? {
-        if let StoredOrder::Line(line) = stored {
-            lines.push(line);
-        }
-    }
-    Ok(lines)
 }

@@ -1,7 +1,6 @@
 //! Order lines in the normal form, one at a time: a million of them are read and written without being in memory.
 
 use std::{
-    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -11,10 +10,14 @@ use jiff::civil::DateTime;
 
 use super::{
     error::{NormalFormError, StoreError},
+    file,
     imports::Imported,
     normal_form::{StoredRow, VERSION, check_version},
 };
-use crate::data::order::{CustomerPseudonym, LineStatus, OrderLine};
+use crate::data::{
+    order::{CustomerPseudonym, LineStatus, OrderLine},
+    vault::{OpenedFile, Vault},
+};
 
 /// Columns after the version.
 const HEADER: &str = "order,line,customer,product,at,quantity,unit_price,discount,status,channel";
@@ -30,22 +33,18 @@ pub(super) enum StoredOrder {
 /// Stored order lines being read.
 pub(super) struct OrderReader {
     path: PathBuf,
-    reader: Reader<File>,
+    reader: Reader<OpenedFile>,
     record: ByteRecord,
 }
 
 impl OrderReader {
     /// Opens the stored order lines; `None` where there are none yet.
-    pub fn open(path: &Path) -> Result<Option<Self>, StoreError> {
-        match File::open(path) {
-            Ok(file) => Self::of(path, file).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io(path, error)),
-        }
+    pub fn open(vault: &Vault, path: &Path) -> Result<Option<Self>, StoreError> {
+        file::open_sealed(vault, path)?.map(|file| Self::of(path, file)).transpose()
     }
 
     /// Reads an open file; `path` appears in errors.
-    pub fn of(path: &Path, file: File) -> Result<Self, StoreError> {
+    pub fn of(path: &Path, file: OpenedFile) -> Result<Self, StoreError> {
         let mut builder = ReaderBuilder::new();
         builder.flexible(true).has_headers(false).buffer_capacity(READ_AT_ONCE);
         let mut reader = Self { path: path.to_owned(), reader: builder.from_reader(file), record: ByteRecord::new() };
@@ -130,11 +129,6 @@ impl<W: Write> OrderWriter<W> {
     /// Goes on with a table that ends with a whole record.
     pub fn go_on(to: W) -> Self {
         Self { to, record: Vec::new() }
-    }
-
-    /// What is written to.
-    pub fn to(&mut self) -> &mut W {
-        &mut self.to
     }
 
     /// What was written to.
@@ -246,7 +240,7 @@ mod tests {
     #[test]
     fn every_line_is_read_back_equal() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("orders.csv");
+        let (vault, path) = (Vault::open(dir.path()).unwrap(), dir.path().join("orders.sealed"));
         let plain = OrderLine {
             order: "o1".into(),
             line: None,
@@ -271,12 +265,12 @@ mod tests {
             status: LineStatus::Cancelled,
             channel: None,
         };
-        let mut writer = OrderWriter::begin(File::create(&path).unwrap()).unwrap();
+        let mut writer = OrderWriter::begin(file::begin_sealed(&vault, &path, "new").unwrap()).unwrap();
         for line in [&plain, &odd] {
             writer.line(line).unwrap();
         }
-        drop(writer);
-        let mut reader = OrderReader::open(&path).unwrap().unwrap();
+        writer.finish().finish().unwrap().commit().unwrap();
+        let mut reader = OrderReader::open(&vault, &path).unwrap().unwrap();
         for line in [plain, odd] {
             let Some(StoredOrder::Line(read)) = reader.next().unwrap() else { panic!("a line is missing") };
             assert_eq!(read, line);

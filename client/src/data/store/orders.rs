@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
-    fs::File,
     hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState},
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -14,17 +13,22 @@ use std::{
 
 use super::{
     error::StoreError,
-    file::Replacement,
+    file::{self, Replacement},
     imports::{Imported, remember},
     order_form::{OrderReader, OrderWriter, StoredOrder},
 };
 use crate::data::{
     ingest::{ImportReport, Mark, RowError},
     order::{LineStatus, OrderLine, day_number},
+    vault::{Sealer, Vault},
 };
 
+/// Order lines on their way into a sealed file.
+type Writer = OrderWriter<Sealer<Replacement>>;
+
 /// The stored order lines while something is merged into them.
-pub(super) struct OrderMerge {
+pub(super) struct OrderMerge<'a> {
+    vault: &'a Vault,
     path: PathBuf,
     known: Known,
     /// Lines that were stored before.
@@ -33,15 +37,16 @@ pub(super) struct OrderMerge {
     stored_end: Option<u64>,
     imports: Vec<Imported>,
     /// The new table, from the first change on.
-    writer: Option<OrderWriter<Replacement>>,
+    writer: Option<Writer>,
     /// Lines whose status changed, by their place in the table.
     changed: BTreeMap<u32, LineStatus>,
 }
 
-impl OrderMerge {
+impl<'a> OrderMerge<'a> {
     /// Begins a table that takes the place of what is stored.
-    pub fn anew(path: &Path) -> Self {
+    pub fn anew(vault: &'a Vault, path: &Path) -> Self {
         Self {
+            vault,
             path: path.to_owned(),
             known: Known::default(),
             stored: 0,
@@ -56,9 +61,9 @@ impl OrderMerge {
     ///
     /// # Errors
     /// When the stored table cannot be read or is damaged.
-    pub fn begin(path: &Path) -> Result<Self, StoreError> {
-        let mut merge = Self::anew(path);
-        let Some(mut reader) = OrderReader::open(path)? else { return Ok(merge) };
+    pub fn begin(vault: &'a Vault, path: &Path) -> Result<Self, StoreError> {
+        let mut merge = Self::anew(vault, path);
+        let Some(mut reader) = OrderReader::open(vault, path)? else { return Ok(merge) };
         let mut end = reader.position();
         loop {
             match reader.next()? {
@@ -121,19 +126,20 @@ impl OrderMerge {
         for import in &imports {
             writer.import(import).map_err(failed)?;
         }
-        writer.finish().commit().map_err(failed)
+        writer.finish().finish().and_then(Replacement::commit).map_err(failed)
     }
 
     /// The new table being written; it begins with the stored lines as they are.
-    fn writer(&mut self) -> Result<&mut OrderWriter<Replacement>, StoreError> {
+    fn writer(&mut self) -> Result<&mut Writer, StoreError> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
             None => {
-                let begin = || -> io::Result<OrderWriter<Replacement>> {
-                    let mut replacement = Replacement::begin(&self.path, "new")?;
-                    let Some(end) = self.stored_end else { return OrderWriter::begin(replacement) };
-                    io::copy(&mut File::open(&self.path)?.take(end), &mut replacement)?;
-                    Ok(OrderWriter::go_on(replacement))
+                let begin = || -> io::Result<Writer> {
+                    let mut sealer = file::begin_sealed(self.vault, &self.path, "new")?;
+                    let Some(end) = self.stored_end else { return OrderWriter::begin(sealer) };
+                    let stored = self.vault.open_file(&self.path)?.ok_or(io::ErrorKind::NotFound)?;
+                    io::copy(&mut stored.take(end), &mut sealer)?;
+                    Ok(OrderWriter::go_on(sealer))
                 };
                 begin().map_err(|error| StoreError::io(&self.path, error))?
             }
@@ -142,12 +148,14 @@ impl OrderMerge {
     }
 
     /// Writes the new table once more, with the statuses that changed.
-    fn with_changes(&self, mut writer: OrderWriter<Replacement>) -> Result<OrderWriter<Replacement>, StoreError> {
+    fn with_changes(&self, writer: Writer) -> Result<Writer, StoreError> {
         let failed = |error| StoreError::io(&self.path, error);
-        let unchanged = writer.to().reread().map_err(failed)?;
-        let mut reader = OrderReader::of(&self.path, unchanged)?;
-        let mut changed =
-            OrderWriter::begin(Replacement::begin(&self.path, "changed").map_err(failed)?).map_err(failed)?;
+        // Removed when it is dropped: the table with the changes takes the place.
+        let mut unchanged = writer.finish().finish().map_err(failed)?;
+        let reread = unchanged.reread().map_err(failed)?;
+        let mut reader = OrderReader::of(&self.path, self.vault.open_as(&self.path, reread)?)?;
+        let begin = || OrderWriter::begin(file::begin_sealed(self.vault, &self.path, "changed")?);
+        let mut changed = begin().map_err(failed)?;
         let mut at = 0;
         while let Some(stored) = reader.next()? {
             let StoredOrder::Line(mut line) = stored else { continue };

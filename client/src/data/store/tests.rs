@@ -6,6 +6,7 @@ use super::*;
 use crate::data::{
     ingest::{IngestError, MappingOrigin},
     order::LineStatus,
+    vault::{Vault, VaultError},
 };
 
 const HEADER: &str = "order_id,customer_id,product_id,ordered_at,quantity,unit_price,discount,returned,channel\n";
@@ -27,6 +28,22 @@ fn merchant() -> Merchant {
 }
 
 impl Merchant {
+    fn orders(&self) -> PathBuf {
+        self.data.join("orders.sealed")
+    }
+
+    /// What is sealed in the orders, as text.
+    fn plain_orders(&self) -> String {
+        let vault = Vault::open(&self.data).unwrap();
+        String::from_utf8(vault.read(&self.orders()).unwrap().unwrap()).unwrap()
+    }
+
+    /// Puts another text in its place, sealed as it should be.
+    fn seal_orders(&self, text: &str) {
+        let vault = Vault::open(&self.data).unwrap();
+        file::write_sealed(&vault, &self.orders(), text.as_bytes()).unwrap();
+    }
+
     fn import(&mut self, text: &str) -> ImportReport {
         self.store.import_bytes("file.csv", text.as_bytes(), &ImportOptions::default()).unwrap()
     }
@@ -75,10 +92,10 @@ fn a_file_imported_before_is_known_by_its_content_and_one_with_lines_added_bring
     let first = format!("{HEADER}{}{}o9,,mug,soon,1,4.50,0,0,web\n", line(1), line(2));
     let report = merchant.import(&first);
     assert_eq!((report.imported, report.rejected_total, report.mapping), (2, 1, MappingOrigin::Guessed));
-    let stored = fs::read(merchant.data.join("orders.csv")).unwrap();
+    let stored = fs::read(merchant.orders()).unwrap();
     let again = merchant.import(&first);
     assert!(again.imported_before.is_some() && again.rows == 0 && again.mapping == MappingOrigin::Given, "{again}");
-    assert_eq!(fs::read(merchant.data.join("orders.csv")).unwrap(), stored);
+    assert_eq!(fs::read(merchant.orders()).unwrap(), stored);
     let longer = format!("{first}{}{}", line(3), line(1));
     let report = merchant.import(&longer);
     assert_eq!((report.read_before, report.rows, report.imported, report.known), (4, 2, 1, 1), "{report}");
@@ -100,7 +117,7 @@ fn a_file_that_reads_otherwise_than_before_is_refused_before_its_lines_count_twi
     let odd = "order_id,product_id,date,quantity,price,paid\no1,mug,2024-01-03,1,5,4\no2,mug,2024-01-03,1,5,5\n\
                o3,mug,soon,1,5,5\no4,saw,2024-01-04,1,9,9";
     assert_eq!(merchant.import(odd).imported, 3);
-    let before = fs::read(merchant.data.join("orders.csv")).unwrap();
+    let before = fs::read(merchant.orders()).unwrap();
     let edit = |merchant: &Merchant, from: &str, to: &str| {
         let text = fs::read_to_string(merchant.store.mapping_path()).unwrap();
         assert!(text.contains(from), "{text}");
@@ -114,7 +131,7 @@ fn a_file_that_reads_otherwise_than_before_is_refused_before_its_lines_count_twi
         assert!(matches!(&error, StoreError::ReadOtherwise { lines: 1, .. }), "{error}");
         assert!(error.to_string().contains("with --anew"), "{error}");
     }
-    assert_eq!(fs::read(merchant.data.join("orders.csv")).unwrap(), before);
+    assert_eq!(fs::read(merchant.orders()).unwrap(), before);
     let options = ImportOptions { anew: [TableKind::Orders].into(), ..ImportOptions::default() };
     let report = merchant.store.import_bytes("odd.csv", odd.as_bytes(), &options).unwrap();
     assert_eq!((report.imported, merchant.store.orders().len()), (3, 3));
@@ -176,7 +193,7 @@ fn a_file_of_which_nothing_can_be_used_is_refused_with_its_first_reason() {
         merchant.store.import_bytes("f.csv", bad.as_bytes(), &ImportOptions::default()).unwrap_err().to_string();
     assert!(error.starts_with("none of the 2 rows of f.csv could be used as orders"), "{error}");
     assert!(error.contains("1 missing-value, 1 number; the first, line 2: quantity `none` is no number"), "{error}");
-    assert!(!merchant.store.mapping_path().exists() && !merchant.data.join("orders.csv").exists());
+    assert!(!merchant.store.mapping_path().exists() && !merchant.orders().exists());
     // Among lines that are good it is reported as ever.
     assert_eq!(merchant.import(&format!("{bad}{}", line(1))).rejected_total, 2);
 }
@@ -193,7 +210,7 @@ fn the_journal_says_in_numbers_what_became_of_every_file_that_is_in_the_tables()
     merchant.store.import_bytes("new.csv", format!("{HEADER}{}", line(2)).as_bytes(), &options).unwrap();
     let files: Vec<_> = merchant.store.journal().into_iter().map(|entry| entry.file).collect();
     assert_eq!(files, ["file.csv", "new.csv"]);
-    fs::write(merchant.data.join("imports.jsonl"), "half a li").unwrap();
+    fs::write(merchant.data.join("imports.sealed"), "half a li").unwrap();
     assert!(merchant.store.journal().is_empty());
 }
 
@@ -248,13 +265,13 @@ fn what_is_known_of_files_goes_where_their_rows_go() {
     let mut merchant = merchant();
     let text = format!("{HEADER}{}{}", line(1), line(2));
     merchant.import(&text);
-    let early = fs::read(merchant.data.join("orders.csv")).unwrap();
+    let early = fs::read(merchant.orders()).unwrap();
     let longer = format!("{text}{}", line(3));
     merchant.import(&longer);
     // Restored from a backup, or deleted: the rows come back.
-    fs::write(merchant.data.join("orders.csv"), early).unwrap();
+    fs::write(merchant.orders(), early).unwrap();
     assert_eq!((merchant.import(&longer).imported, merchant.store.orders().len()), (1, 3));
-    fs::remove_file(merchant.data.join("orders.csv")).unwrap();
+    fs::remove_file(merchant.orders()).unwrap();
     assert_eq!((merchant.import(&longer).imported, merchant.store.orders().len()), (3, 3));
 }
 
@@ -262,12 +279,11 @@ fn what_is_known_of_files_goes_where_their_rows_go() {
 fn a_table_of_before_imports_were_remembered_is_read() {
     let mut merchant = merchant();
     merchant.import(&format!("{HEADER}{}{}", line(1), line(2)));
-    let path = merchant.data.join("orders.csv");
-    let stored = fs::read_to_string(&path).unwrap();
+    let stored = merchant.plain_orders();
     let rows: String =
         stored.lines().filter(|line| !line.starts_with("import,")).map(|line| format!("{line}\n")).collect();
     assert_ne!(rows, stored);
-    fs::write(&path, rows).unwrap();
+    merchant.seal_orders(&rows);
     let report = merchant.import(&format!("{HEADER}{}{}", line(1), line(2)));
     assert_eq!((report.known, report.imported, merchant.store.orders().len()), (2, 0, 2));
 }
@@ -277,7 +293,7 @@ fn what_a_crash_left_beside_the_table_is_never_read() {
     let mut merchant = merchant();
     merchant.import(&format!("{HEADER}{}", line(1)));
     for ending in ["new", "changed"] {
-        fs::write(merchant.data.join(format!("orders.csv.{ending}")), "half a li").unwrap();
+        fs::write(merchant.data.join(format!("orders.sealed.{ending}")), "half a li").unwrap();
     }
     let changed = format!("{HEADER}{}{}", line(2), line(1).replace(",0,web", ",1,web"));
     let report = merchant.import(&changed);
@@ -319,9 +335,13 @@ fn a_plan_can_move_and_a_repeated_row_is_reported() {
 fn the_raw_customer_id_is_nowhere_on_disk_and_its_pseudonym_is_stable() {
     let mut merchant = merchant();
     merchant.import(&format!("{HEADER}{FIRST}"));
+    let vault = Vault::open(&merchant.data).unwrap();
     for entry in fs::read_dir(&merchant.data).unwrap() {
-        let bytes = fs::read(entry.unwrap().path()).unwrap();
-        assert!(!bytes.windows(5).any(|window| window == b"alice"));
+        let path = entry.unwrap().path();
+        let is_sealed = path.extension().is_some_and(|ending| ending == "sealed");
+        // Nor is it in what is sealed.
+        let bytes = if is_sealed { vault.read(&path).unwrap().unwrap() } else { fs::read(&path).unwrap() };
+        assert!(!bytes.windows(5).any(|window| window == b"alice"), "{}", path.display());
     }
     let mut again = DataStore::open(&merchant.data).unwrap();
     again
@@ -385,12 +405,12 @@ fn a_broken_mapping_file_is_named() {
 fn a_refused_file_changes_nothing() {
     let mut merchant = merchant();
     merchant.import(&format!("{HEADER}{FIRST}"));
-    let before = fs::read(merchant.data.join("orders.csv")).unwrap();
+    let before = fs::read(merchant.orders()).unwrap();
     for bytes in [b"".as_slice(), b"PK\x03\x04", b"a,b\n1,2\n"] {
         assert!(merchant.store.import_bytes("bad", bytes, &ImportOptions::default()).is_err());
     }
     assert!(merchant.store.import_file(&merchant.data.join("absent.csv"), &ImportOptions::default()).is_err());
-    assert_eq!(fs::read(merchant.data.join("orders.csv")).unwrap(), before);
+    assert_eq!(fs::read(merchant.orders()).unwrap(), before);
     assert_eq!(merchant.store.orders().len(), 2);
 }
 
@@ -416,19 +436,87 @@ fn lines_that_another_process_imported_are_kept() {
 fn a_damaged_table_and_a_lost_or_damaged_secret_are_named() {
     let mut merchant = merchant();
     merchant.import(&format!("{HEADER}{FIRST}"));
-    let orders = merchant.data.join("orders.csv");
-    let good = fs::read_to_string(&orders).unwrap();
-    fs::write(&orders, good.replace("2024-01-02T", "2024-99-02T")).unwrap();
+    let good = merchant.plain_orders();
+    merchant.seal_orders(&good.replace("2024-01-02T", "2024-99-02T"));
     let Err(error) = DataStore::open(&merchant.data) else { panic!("a damaged table was accepted") };
     assert!(matches!(&error, StoreError::Damaged { source, .. } if source.line == 2), "{error}");
-    fs::write(&orders, "something else\n").unwrap();
+    merchant.seal_orders("something else\n");
     assert!(matches!(DataStore::open(&merchant.data), Err(StoreError::Damaged { .. })));
-    fs::write(&orders, good).unwrap();
-    let secret = merchant.data.join("pseudonym.key");
-    fs::write(&secret, b"short").unwrap();
+    merchant.seal_orders(&good);
+    let secret = merchant.data.join("pseudonym.sealed");
+    file::write_sealed(&Vault::open(&merchant.data).unwrap(), &secret, b"short").unwrap();
     assert!(matches!(DataStore::open(&merchant.data), Err(StoreError::SecretDamaged { .. })));
     fs::remove_file(&secret).unwrap();
     assert!(matches!(DataStore::open(&merchant.data), Err(StoreError::SecretMissing { .. })));
+}
+
+/// Every kind of table, and the journal, with something in it.
+fn everything() -> Merchant {
+    let mut merchant = merchant();
+    merchant.import(&format!("{HEADER}{FIRST}{SECOND}"));
+    merchant.import("product_id,title,colour\nmug,Mug of a secret kind,red\n");
+    merchant.import("product_id,date,price\nmug,2024-01-05,8\n");
+    merchant.import("date,name\n2024-12-25,Christmas\n");
+    merchant.import("series_id,date,value\nair,2024-01-05,-3.25\n");
+    merchant
+}
+
+#[test]
+fn nothing_that_was_imported_lies_on_the_disk_in_the_clear() {
+    let merchant = everything();
+    let mut seen = 0;
+    for entry in fs::read_dir(&merchant.data).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        for word in ["alice", "4.5", "mug", "Christmas", "secret kind", "2024-01-0", "file.csv", "air,"] {
+            let found = bytes.windows(word.len()).any(|part| part == word.as_bytes());
+            assert!(!found, "`{word}` is in {}", path.display());
+        }
+        seen += 1;
+    }
+    // Five tables, the journal, the secret, the key, the mapping, the lock.
+    assert_eq!(seen, 10);
+    let kinds = TableKind::ALL.map(|kind| merchant.store.importer.table_path(kind));
+    assert!(kinds.iter().all(|path| path.exists()));
+}
+
+#[test]
+fn every_table_says_by_name_that_it_was_altered_cut_off_swapped_or_of_another_key() {
+    let merchant = everything();
+    let other = everything();
+    for kind in TableKind::ALL {
+        let path = merchant.store.importer.table_path(kind);
+        let good = fs::read(&path).unwrap();
+        let refused = |bytes: &[u8], is_expected: fn(&VaultError) -> bool| {
+            fs::write(&path, bytes).unwrap();
+            let Err(error) = DataStore::open(&merchant.data) else { panic!("{kind} was accepted") };
+            assert!(error.to_string().contains(&format!("{kind}.sealed")), "{error}");
+            assert!(matches!(&error, StoreError::Vault(error) if is_expected(error)), "{error}");
+        };
+        let mut flipped = good.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        refused(&flipped, |error| matches!(error, VaultError::Altered { .. }));
+        refused(&good[..good.len() - 1], |error| matches!(error, VaultError::CutOff { .. }));
+        let neighbour = if kind == TableKind::Orders { TableKind::Sales } else { TableKind::Orders };
+        let swapped = fs::read(merchant.store.importer.table_path(neighbour)).unwrap();
+        refused(&swapped, |error| matches!(error, VaultError::OtherFile { .. }));
+        let foreign = fs::read(other.store.importer.table_path(kind)).unwrap();
+        refused(&foreign, |error| matches!(error, VaultError::OtherKey { .. }));
+        fs::write(&path, good).unwrap();
+        assert!(DataStore::open(&merchant.data).is_ok());
+    }
+}
+
+#[test]
+fn tables_without_their_key_and_tables_in_the_clear_are_refused() {
+    let merchant = everything();
+    fs::remove_file(merchant.data.join("data.key")).unwrap();
+    let Err(error) = DataStore::open(&merchant.data) else { panic!("tables opened without their key") };
+    assert!(matches!(error, StoreError::Vault(VaultError::KeyMissing { .. })), "{error}");
+    let merchant = self::merchant();
+    fs::write(merchant.data.join("orders.csv"), "forecastle-1,order\n").unwrap();
+    let Err(error) = DataStore::open(&merchant.data) else { panic!("a table in the clear was accepted") };
+    assert!(error.to_string().contains("orders.csv is not encrypted"), "{error}");
 }
 
 const LOG: &str = "event_time,event_type,product_id,user_id\n";
@@ -479,6 +567,6 @@ fn reviews_stock_events_of_the_merchant_and_vectors_are_there_after_reopening() 
     assert_eq!(signals.vectors["mug"], [0.1, -2.0, 1e-9]);
     assert_eq!(again.catalogue().calendar["mug"][&date(2024, 1, 5)].promotion_type.as_deref(), Some("bundle"));
     // The secret behind the pseudonyms of events and reviews is not made anew.
-    fs::remove_file(merchant.data.join("pseudonym.key")).unwrap();
+    fs::remove_file(merchant.data.join("pseudonym.sealed")).unwrap();
     assert!(matches!(DataStore::open(&merchant.data), Err(StoreError::SecretMissing { .. })));
 }
