@@ -112,6 +112,12 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
         return Err(format!("--horizon must lie in 1..={longest}, as far as the model reaches").into());
     }
     let period = store.observed_period().ok_or(prepare::PrepareError::Empty)?;
+    match store.dated_ahead() {
+        0 => {}
+        ahead => eprintln!(
+            "forecastle: {ahead} order lines are dated after today and left out; `forecastle data check` shows them"
+        ),
+    }
     let choice = home.series_choice()?.for_inputs(model.config().inputs());
     let prepared = prepare::local_series(&(&store).into(), choice, model.config().frequency, period, longest)?;
     let (new, known): (Vec<_>, Vec<_>) = prepared.series.into_iter().partition(|s| s.y.is_empty());

@@ -97,6 +97,38 @@ fn an_erased_customer_is_in_no_file_but_as_a_pseudonym_in_the_record() {
 }
 
 #[test]
+fn an_erasure_reaches_what_a_customer_looked_at_and_wrote() {
+    let shop = shop();
+    let events = "event_time,event_type,product_id,user_id\n2024-01-02 10:00:00,view,mug,alice\n\
+                  2024-01-02 11:00:00,cart,mug,alice\n2024-01-03 09:00:00,view,saw,bob\n";
+    // A review may name nobody, and yet one of the customer's orders.
+    let reviews = "review_id,order_id,user_id,review_score,review_creation_date\n\
+                   r1,o1,alice,4,2024-01-05\nr2,o4,,5,2024-02-05\nr3,o2,bob,3,2024-01-06\n";
+    let import = |text: &str| {
+        shop.importer().import(&Input::bytes("file.csv", text.as_bytes()), &ImportOptions::default()).unwrap()
+    };
+    assert_eq!((import(events).table, import(reviews).table), (TableKind::Events, TableKind::Reviews));
+    let mut exported = Vec::new();
+    let importer = shop.importer();
+    let alice = importer.pseudonym("alice");
+    let held = importer.export_customer(alice, TableKind::Reviews, &mut exported, Path::new("held.csv")).unwrap();
+    assert_eq!(held, 2, "{}", String::from_utf8_lossy(&exported));
+    drop(importer);
+    let erased = shop.erase("alice", Scope::UpToToday);
+    assert_eq!(erased.rows, [(TableKind::Orders, 3), (TableKind::Events, 2), (TableKind::Reviews, 2)].into());
+    let left = |shop: &Shop| {
+        let store = shop.store();
+        let signals = store.signals();
+        let reviews = signals.reviews.iter().map(|review| review.id.clone()).collect::<Vec<_>>();
+        (signals.events.len(), reviews)
+    };
+    assert_eq!(left(&shop), (1, vec!["r3".to_owned()]));
+    // Nor do the same files bring them back.
+    (import(events), import(reviews));
+    assert_eq!(left(&shop), (1, vec!["r3".to_owned()]));
+}
+
+#[test]
 fn importing_the_same_files_again_does_not_bring_an_erased_customer_back() {
     let shop = shop();
     shop.erase("alice", Scope::UpToToday);

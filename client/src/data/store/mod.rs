@@ -33,6 +33,8 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use jiff::civil::Date;
+
 pub use contents::{Contents, Source, TableContents};
 pub use erase::{Erased, Scope};
 pub use erasures::Erasure;
@@ -132,9 +134,25 @@ impl DataStore {
 
     /// Days from the first to the last sale; `None` before any import. Derived from customers' data: for what stays
     /// here (local forecasts, reports), never for the period of private training.
+    ///
+    /// A slip of the pen must not move every forecast by years: days after tomorrow do not count, unless there are no others
+    /// (tomorrow, since the shop may lie east of UTC).
     pub fn observed_period(&self) -> Option<Period> {
-        let days = || self.orders.iter().map(|line| line.at.date()).chain(self.sales.iter().map(|row| row.date));
-        Period::new(days().min()?, days().max()?)
+        let last = erasures::today().saturating_add(jiff::Span::new().days(1));
+        let until = |last: Date| {
+            let days = || self.days().filter(move |day| *day <= last);
+            Period::new(days().min()?, days().max()?)
+        };
+        until(last).or_else(|| until(Date::MAX))
+    }
+
+    /// Order lines and totals that [`Self::observed_period`] leaves out because they are dated too far ahead.
+    pub fn dated_ahead(&self) -> usize {
+        self.observed_period().map_or(0, |period| self.days().filter(|day| *day > period.end()).count())
+    }
+
+    fn days(&self) -> impl Iterator<Item = Date> {
+        self.orders.iter().map(|line| line.at.date()).chain(self.sales.iter().map(|row| row.date))
     }
 
     /// The key that orders lines for the contribution bounds; the same for as long as the data directory lives.

@@ -450,6 +450,20 @@ fn a_damaged_table_and_a_lost_or_damaged_secret_are_named() {
     assert!(matches!(DataStore::open(&merchant.data), Err(StoreError::SecretMissing { .. })));
 }
 
+#[test]
+fn a_line_dated_years_ahead_does_not_move_the_period() {
+    let mut merchant = merchant();
+    merchant.import(&format!("{HEADER}{FIRST}{SECOND}"));
+    let period = merchant.store.observed_period();
+    merchant.import(&format!("{HEADER}o99,alice,mug,2099-05-05,1,4.5,,,\n"));
+    assert_eq!((merchant.store.observed_period(), merchant.store.dated_ahead()), (period, 1));
+    // A shop whose clock is wrong throughout is forecast all the same.
+    let mut ahead = self::merchant();
+    ahead.import(&format!("{HEADER}o1,alice,mug,2099-05-05,1,4.5,,,\no2,alice,mug,2099-05-09,1,4.5,,,\n"));
+    assert_eq!(ahead.store.observed_period(), Period::new(date(2099, 5, 5), date(2099, 5, 9)));
+    assert_eq!(ahead.store.dated_ahead(), 0);
+}
+
 /// Every kind of table, and the journal, with something in it.
 fn everything() -> Merchant {
     let mut merchant = merchant();
@@ -458,6 +472,13 @@ fn everything() -> Merchant {
     merchant.import("product_id,date,price\nmug,2024-01-05,8\n");
     merchant.import("date,name\n2024-12-25,Christmas\n");
     merchant.import("series_id,date,value\nair,2024-01-05,-3.25\n");
+    merchant.import("event_time,event_type,product_id,user_id\n2024-01-02 10:00:00,view,mug,alice\n");
+    merchant.import(
+        "review_id,product_id,user_id,review_score,review_creation_date,comment\nr1,mug,alice,4,2024-01-05,a mug\n",
+    );
+    merchant.import("product_id,date,on_hand\nmug,2024-01-05,4.5\n");
+    merchant.import("date,occasion\n2024-05-01,Christmas fair\n");
+    merchant.import("product_id,vector\nmug,0.1 4.5\n");
     merchant
 }
 
@@ -474,8 +495,8 @@ fn nothing_that_was_imported_lies_on_the_disk_in_the_clear() {
         }
         seen += 1;
     }
-    // Five tables, the journal, the secret, the key, the mapping, the lock.
-    assert_eq!(seen, 10);
+    // Ten tables, the journal, the secret, the key, the mapping, the lock.
+    assert_eq!(seen, TableKind::ALL.len() + 5);
     let kinds = TableKind::ALL.map(|kind| merchant.store.importer.table_path(kind));
     assert!(kinds.iter().all(|path| path.exists()));
 }
@@ -542,10 +563,13 @@ fn events_count_once_however_often_and_in_whatever_pieces_they_are_imported() {
     let again = DataStore::open(&merchant.data).unwrap();
     assert_eq!(again.signals(), merchant.store.signals());
     assert_eq!(again.signals().events.last().unwrap().count, 12.0);
-    // No raw customer number is on the disk.
-    for entry in fs::read_dir(&merchant.data).unwrap() {
-        let bytes = fs::read(entry.unwrap().path()).unwrap();
-        assert!(!bytes.windows(5).any(|word| word == b"alice"));
+    // No raw customer number is in what is sealed.
+    let vault = Vault::open(&merchant.data).unwrap();
+    for path in fs::read_dir(&merchant.data).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.extension().is_some_and(|ending| ending == "sealed") {
+            let bytes = vault.read(&path).unwrap().unwrap();
+            assert!(!bytes.windows(5).any(|word| word == b"alice"));
+        }
     }
 }
 
