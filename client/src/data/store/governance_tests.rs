@@ -124,7 +124,8 @@ fn an_erasure_reaches_what_a_customer_looked_at_and_wrote() {
     };
     assert_eq!(left(&shop), (1, vec!["r3".to_owned()]));
     // Nor do the same files bring them back.
-    (import(events), import(reviews));
+    import(events);
+    import(reviews);
     assert_eq!(left(&shop), (1, vec!["r3".to_owned()]));
 }
 
