@@ -6,7 +6,7 @@ use clap::Args;
 use forecastle_crypto::dp::filter::{Balance, Budget};
 use serde::Serialize;
 
-use super::{Format, Outcome, data::Customer, is_confirmed, print_json, privacy::observers};
+use super::{Format, Outcome, customer::Customer, is_confirmed, print_json, privacy::observers};
 use crate::{
     data::store::{Erased, Importer, Scope},
     durable::{self, Access},

@@ -11,7 +11,7 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::{Format, Outcome, data::Customer, import::Table, print_json};
+use super::{Format, Outcome, customer::Customer, import::Table, print_json};
 use crate::{
     data::{
         ingest::TableKind,

@@ -14,6 +14,7 @@ mod backtest;
 mod base;
 mod check;
 mod contents;
+mod customer;
 mod data;
 mod doctor;
 mod erase;

@@ -37,7 +37,8 @@ pub(super) fn encode(
     let future = embed(weights, "future", future_patches);
     let attributes = gated(weights, "attributes", batch.attributes.clone());
     let text = gated(weights, "text", batch.text.clone());
-    let [past, future, attributes] = further::add_to_tokens(config, weights, batch, [past, future, attributes]);
+    let [past, future, attributes] =
+        further::add_to_tokens(config, weights, batch.further.as_ref(), [past, future, attributes]);
     let by_row = |x: Tensor<3>, n: usize| x.reshape([units * rows, n, d]);
     let x = Tensor::cat(
         vec![by_row(past, past_tokens), by_row(future, future_tokens), by_row(attributes, 1), by_row(text, 1)],

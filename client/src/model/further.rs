@@ -21,7 +21,6 @@ use std::ops::Range;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{
-    batch::Batch,
     config::{ModelConfig, Trained},
     weights::{Weights, product},
 };
@@ -224,16 +223,21 @@ fn at_lag(values: &[Option<f32>], step: usize, (first, last): (usize, usize)) ->
 
 /// Logarithm of the factor by which further inputs change each step of the past (0) or the future (1),
 /// `[unit, row × steps, 1]`; `None` where none does.
-pub(super) fn shift(config: &ModelConfig, weights: &Weights, batch: &Batch, part: usize) -> Option<Tensor<3>> {
-    let effects = batch.further.as_ref()?.effects.as_ref()?;
+pub(super) fn shift(
+    config: &ModelConfig,
+    weights: &Weights,
+    inputs: Option<&FurtherInputs>,
+    part: usize,
+) -> Option<Tensor<3>> {
+    let effects = inputs?.effects.as_ref()?;
     let past = config.past_channels.iter().map(PastChannel::name);
     let weights = joined(weights, past.chain(config.known_channels.iter().map(KnownFeature::name)), "shift")?;
     Some(product(effects[part].clone(), weights.swap_dims(1, 2)))
 }
 
 /// What further inputs add to the logarithm of the spread of future steps, `[unit, row × horizon, 1]`.
-pub(super) fn log_spread(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Option<Tensor<3>> {
-    let known = batch.further.as_ref()?.known.as_ref()?;
+pub(super) fn log_spread(config: &ModelConfig, weights: &Weights, inputs: Option<&FurtherInputs>) -> Option<Tensor<3>> {
+    let known = inputs?.known.as_ref()?;
     let weights = joined(weights, config.known_channels.iter().map(KnownFeature::name), "log_spread")?;
     Some(product(known[1].clone(), weights.swap_dims(1, 2)))
 }
@@ -242,10 +246,10 @@ pub(super) fn log_spread(config: &ModelConfig, weights: &Weights, batch: &Batch)
 pub(super) fn add_to_tokens(
     config: &ModelConfig,
     weights: &Weights,
-    batch: &Batch,
+    inputs: Option<&FurtherInputs>,
     [mut past, mut future, mut attributes]: [Tensor<3>; 3],
 ) -> [Tensor<3>; 3] {
-    let Some(inputs) = &batch.further else { return [past, future, attributes] };
+    let Some(inputs) = inputs else { return [past, future, attributes] };
     let embedded = |input: &str, x: Tensor<3>, steps_a_token: usize| {
         let get = |part: &str| weights.get(&format!("further.{input}.{part}"));
         let [units, steps, width] = x.dims();

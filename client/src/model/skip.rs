@@ -133,7 +133,7 @@ fn structural(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Skip {
 
     let effect = |known: &Tensor<3>, part: usize, steps: usize| {
         let shift = product(known.clone(), weights.get("effect.shift").swap_dims(1, 2));
-        plus(shift, further::shift(config, weights, batch, part))
+        plus(shift, further::shift(config, weights, batch.further.as_ref(), part))
             .clamp(-EFFECT_MAX, EFFECT_MAX)
             .reshape([units, rows, steps])
     };
@@ -190,7 +190,7 @@ fn structural(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Skip {
     let growth = flat("spread_growth") * ahead;
 
     let known_spread = product(batch.known_future.clone(), weights.get("effect.log_spread").swap_dims(1, 2));
-    let known_spread = plus(known_spread, further::log_spread(config, weights, batch))
+    let known_spread = plus(known_spread, further::log_spread(config, weights, batch.further.as_ref()))
         .clamp(-EFFECT_MAX, EFFECT_MAX)
         .reshape([units, rows, horizon]);
     Skip {
