@@ -201,13 +201,13 @@ impl fmt::Display for Record {
         match until {
             Some(day) => writeln!(
                 f,
-                "  Left out of every later import: this customer's rows up to {day}. Of the customer the pseudonym is kept for that, and \
-                 nothing else."
+                "  Left out of every later import: this customer's rows up to {day}. For that the pseudonym and keyed \
+                 hashes of the customer's order numbers are kept, and nothing else."
             )?,
             None => writeln!(
                 f,
-                "  Left out of every later import: this customer's rows of any day. Of the customer the pseudonym is kept for that, and \
-                 nothing else."
+                "  Left out of every later import: this customer's rows of any day. For that the pseudonym and keyed \
+                 hashes of the customer's order numbers are kept, and nothing else."
             )?,
         }
         writeln!(f, "\nMade anew\n  {}", self.made_anew)?;

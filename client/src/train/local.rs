@@ -101,7 +101,7 @@ impl LocalTraining {
             patience: 4,
             improvement_min: 0.002,
             rule: Rule::AdamW,
-            dropout: 0.1,
+            dropout: 0.0,
             seed,
         }
     }
@@ -128,9 +128,8 @@ impl LocalTraining {
             Subset::Heads => Some(Codes::compute(model, train).map_err(PlainError::from)?),
             Subset::HeadsAndText | Subset::All => None,
         };
-        let mut trainer = Trainer::new(model, self.subset, self.anchor, true, 0.9)
-            .by(self.rule, self.anchor, true)
-            .dropping(self.dropout, self.seed);
+        let mut trainer =
+            Trainer::new(model, self.subset, self.anchor, true, 0.9).by(self.rule).dropping(self.dropout, self.seed);
         let mut order = Order::new(train.count(), self.seed);
         let mut looks_without = 0;
         for step in 0..self.steps {

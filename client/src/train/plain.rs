@@ -57,6 +57,24 @@ enum Optimizer {
     Sgd(Sgd),
 }
 
+impl Optimizer {
+    /// State for `values`, which decay towards where they are if `anchored`, else towards zero.
+    fn new(rule: Rule, values: &[f32], decay: f32, anchored: bool) -> Self {
+        let anchor = anchored.then(|| values.to_vec());
+        match rule {
+            Rule::AdamW => Self::AdamW(AdamW::new(values.len(), decay, anchor)),
+            Rule::Sgd { momentum } => Self::Sgd(Sgd::new(values.len(), momentum, decay, anchor)),
+        }
+    }
+
+    fn step(&mut self, values: &mut [f32], gradient: &[f32], rate: f32, pace: &[f32]) {
+        match self {
+            Self::AdamW(state) => state.step(values, gradient, rate, pace),
+            Self::Sgd(state) => state.step(values, gradient, rate, pace),
+        }
+    }
+}
+
 /// Why plain training stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum PlainError {
@@ -100,6 +118,8 @@ pub struct Trainer {
     model: Model,
     subset: Subset,
     optimizer: Optimizer,
+    decay: f32,
+    anchored: bool,
     /// Rate and seed of dropout in the encoder.
     dropout: Option<(f32, u64)>,
     values: Vec<f32>,
@@ -121,19 +141,16 @@ impl Trainer {
     /// zero. `averaging` is the rate of the exponential average that [`Self::averaged`] returns, 0 for none.
     pub fn new(model: &Model, subset: Subset, decay: f32, anchored: bool, averaging: f32) -> Self {
         let values = gather(model, subset);
-        let optimizer = Optimizer::AdamW(AdamW::new(values.len(), decay, anchored.then(|| values.clone())));
+        let optimizer = Optimizer::new(Rule::AdamW, &values, decay, anchored);
         let (averaged, pace) = (values.clone(), vec![1.0; values.len()]);
-        Self { model: model.clone(), subset, optimizer, dropout: None, values, averaged, averaging, steps: 0, pace }
+        let model = model.clone();
+        Self { model, subset, optimizer, decay, anchored, dropout: None, values, averaged, averaging, steps: 0, pace }
     }
 
     /// Moves parameters by `rule`; to be chosen before the first step.
     #[must_use]
-    pub fn by(mut self, rule: Rule, decay: f32, anchored: bool) -> Self {
-        let (len, anchor) = (self.values.len(), anchored.then(|| self.values.clone()));
-        self.optimizer = match rule {
-            Rule::AdamW => Optimizer::AdamW(AdamW::new(len, decay, anchor)),
-            Rule::Sgd { momentum } => Optimizer::Sgd(Sgd::new(len, momentum, decay, anchor)),
-        };
+    pub fn by(mut self, rule: Rule) -> Self {
+        self.optimizer = Optimizer::new(rule, &self.values, self.decay, self.anchored);
         self
     }
 
@@ -197,10 +214,7 @@ impl Trainer {
         if norm > GRADIENT_NORM_MAX {
             gradient.iter_mut().for_each(|g| *g *= GRADIENT_NORM_MAX / norm);
         }
-        match &mut self.optimizer {
-            Optimizer::AdamW(state) => state.step(&mut self.values, &gradient, rate, &self.pace),
-            Optimizer::Sgd(state) => state.step(&mut self.values, &gradient, rate, &self.pace),
-        }
+        self.optimizer.step(&mut self.values, &gradient, rate, &self.pace);
         self.steps += 1;
         // Early averages forget the start quickly, late ones reach back `1 / (1 − averaging)` steps.
         let keep = self.averaging.min(self.steps as f32 / (self.steps as f32 + 9.0));
