@@ -9,6 +9,7 @@
 //! One customer is taken out of all tables by [`Importer::erase`], rows that are too old by [`Importer::expire`]; both rewrite
 //! tables whole.
 
+mod choose;
 mod contents;
 mod erase;
 mod erasures;
