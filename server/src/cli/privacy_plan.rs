@@ -161,6 +161,13 @@ struct Answer {
 
 impl PrivacyPlan {
     pub(crate) fn run(self, format: Format) -> Outcome {
+        let has_local_steps = matches!(self.noise, Noise::Local) || self.unit == PrivacyUnit::Merchant;
+        if self.proximal != 0.0 && !has_local_steps {
+            return Err(
+                "--proximal draws local steps back, and this plan has none: add --noise local or --unit merchant"
+                    .into(),
+            );
+        }
         let (request, sets) = self.request()?;
         let proposal = planner::propose(&request)?;
         let heading = format!(
