@@ -11,6 +11,7 @@
 
 use std::{
     error::Error,
+    num::NonZeroU8,
     path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
@@ -33,7 +34,7 @@ use forecastle_examples::{
     simulation::{
         federation::Privacy,
         presets,
-        run::{Local, Method, Progress, Refit, Settings, WindowForecasts, backtest_window, run},
+        run::{Local, Method, Progress, Refit, Settings, WindowForecasts, backtest_windows, run},
     },
 };
 use forecastle_proto::model::ModelSnapshot;
@@ -85,9 +86,9 @@ struct Arguments {
     /// Fine-tuning and calibration at the merchant; auto: merchants with at least eight series
     #[arg(long, value_enum, default_value_t = Who::Auto)]
     local: Who,
-    /// Forecast only the horizon before the first window and print its scores, to choose settings by
-    #[arg(long)]
-    backtest: bool,
+    /// Forecast as many horizons before the first window and print their scores, to choose settings by
+    #[arg(long, value_name = "WINDOWS", num_args = 0..=1, default_missing_value = "1")]
+    backtest: Option<NonZeroU8>,
     /// Write a series-unit plan for the task's size to this file and stop
     #[arg(long, value_name = "PLAN.toml", conflicts_with_all = ["plan", "backtest", "alone", "no_federation"])]
     propose: Option<PathBuf>,
@@ -167,7 +168,10 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
     if let Some(path) = &arguments.propose {
         return propose(arguments, &panel, start.federated_len(), path);
     }
-    let windows = if arguments.backtest { backtest_window(&panel).into_iter().collect() } else { panel.windows() };
+    let windows = match arguments.backtest {
+        Some(count) => backtest_windows(&panel, usize::from(count.get())),
+        None => panel.windows(),
+    };
 
     let method = match &plan {
         _ if arguments.alone => Method::Alone,
@@ -216,7 +220,7 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
     if let Some(mean) = Scores::mean(&scores) {
         println!("mean of {} windows: {}", scores.len(), shown(&mean));
     }
-    if let Some(out) = arguments.out.as_deref().filter(|_| !arguments.backtest) {
+    if let Some(out) = arguments.out.as_deref().filter(|_| arguments.backtest.is_none()) {
         write(&panel, &forecasts, out)?;
         println!("forecasts: {}", out.display());
     }

@@ -146,20 +146,27 @@ pub struct WindowForecasts {
     pub scores: Scores,
 }
 
-/// The window that ends where the first one begins: for choices that must not look at the test windows.
-pub fn backtest_window(panel: &Panel) -> Option<PanelWindow> {
-    let (first, evaluation) = (panel.windows().into_iter().next()?, &panel.task.evaluation);
-    let members = first
-        .members
-        .iter()
-        .filter_map(|member| {
-            let y = &panel.series[member.index].series.y;
-            let cut = member.cut.checked_sub(evaluation.horizon)?;
-            let begun = y.iter().position(|value| !value.is_nan())?;
-            (cut >= begun + evaluation.minimum_history).then_some(Member { cut, ..*member })
-        })
-        .collect();
-    Some(PanelWindow { number: 0, cut: first.cut.checked_sub(evaluation.horizon)?, members })
+/// As many windows as fit before the first test window, `count` at most, oldest first, a horizon apart: for choices that
+/// must not look at the test windows. They are numbered backwards, the last one 0.
+pub fn backtest_windows(panel: &Panel, count: usize) -> Vec<PanelWindow> {
+    let evaluation = &panel.task.evaluation;
+    let Some(first) = panel.windows().into_iter().next() else { return Vec::new() };
+    let window = |number: usize| {
+        let earlier = (number + 1) * evaluation.horizon;
+        let members: Vec<Member> = first
+            .members
+            .iter()
+            .filter_map(|member| {
+                let y = &panel.series[member.index].series.y;
+                let cut = member.cut.checked_sub(earlier)?;
+                let begun = y.iter().position(|value| !value.is_nan())?;
+                (cut >= begun + evaluation.minimum_history).then_some(Member { cut, ..*member })
+            })
+            .collect();
+        let cut = first.cut.checked_sub(earlier)?;
+        (!members.is_empty()).then_some(PanelWindow { number, cut, members })
+    };
+    (0..count).rev().filter_map(window).collect()
 }
 
 /// Trains, forecasts and scores the given windows, earliest first, from the model `start`.

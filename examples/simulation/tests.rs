@@ -13,7 +13,7 @@ use jiff::civil::date;
 use super::{
     federation::{Federation, FederationError, Privacy},
     presets,
-    run::{Local, Method, Refit, RunError, Settings, backtest_window, run},
+    run::{Local, Method, Refit, RunError, Settings, backtest_windows, run},
 };
 use crate::dataset::{Panel, PanelSeries, Task};
 
@@ -234,14 +234,20 @@ fn refitting_trains_at_every_window_on_what_is_known_there() {
 }
 
 #[test]
-fn the_backtest_window_ends_where_the_first_one_begins() {
+fn backtest_windows_end_where_the_first_one_begins_and_lie_a_horizon_apart() {
     let panel = panel();
-    let (first, backtest) = (&panel.windows()[0], backtest_window(&panel).unwrap());
-    assert_eq!(backtest.cut + panel.task.evaluation.horizon, first.cut);
-    for member in &backtest.members {
-        let later = first.members.iter().find(|later| later.index == member.index).unwrap();
-        assert_eq!(member.cut + panel.task.evaluation.horizon, later.cut);
+    let (first, horizon) = (&panel.windows()[0], panel.task.evaluation.horizon);
+    let windows = backtest_windows(&panel, 3);
+    assert_eq!(windows.iter().map(|w| w.number).collect::<Vec<_>>(), [2, 1, 0]);
+    for window in &windows {
+        assert_eq!(window.cut + (window.number + 1) * horizon, first.cut);
+        for member in &window.members {
+            let later = first.members.iter().find(|later| later.index == member.index).unwrap();
+            assert_eq!(member.cut + (window.number + 1) * horizon, later.cut);
+        }
     }
+    let most = backtest_windows(&panel, 200);
+    assert!(most.len() < STEPS / horizon && most.iter().all(|w| !w.members.is_empty()), "{}", most.len());
 }
 
 #[test]

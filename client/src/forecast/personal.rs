@@ -42,8 +42,10 @@ pub enum PersonalError {
 impl Personal {
     /// Trains `base` on the given series (cut to what is known) and calibrates on their last horizons.
     ///
-    /// No window of the last horizon is trained on: it chooses when to stop, and judges the calibration. The horizons
-    /// before it were trained on, so that their errors may be a little too small; the judge would see that.
+    /// First no window of the last horizon is trained on: it chooses when to stop, and judges the calibration. The horizons
+    /// before it were trained on, so that their errors may be a little too small; the judge would see that. Then training is
+    /// repeated for as many steps on all windows, since the last horizon says most about the next; the calibration stays that
+    /// of the model that had not seen it.
     ///
     /// # Errors
     /// [`PersonalError`].
@@ -51,13 +53,13 @@ impl Personal {
         let (shape, horizon) = (base.shape(), base.shape().horizon);
         let all = training_series(series.to_vec(), base.config());
         let none = CutWindows::none(&all, shape);
-        let (mut train, mut validation) = (none.clone(), none.clone());
+        let (mut train, mut every, mut validation) = (none.clone(), none.clone(), none.clone());
         let mut origins: [CutWindows<'_>; ORIGINS] = std::array::from_fn(|_| none.clone());
         for (place, one) in all.iter().enumerate() {
             let last = one.series.y.len().saturating_sub(horizon);
-            let earlier: Vec<usize> = one.cuts.iter().copied().filter(|cut| cut + horizon <= last).collect();
-            let stride = earlier.len().div_ceil(WINDOWS_PER_SERIES).max(1);
-            earlier.iter().rev().step_by(stride).for_each(|&cut| train.add(place, cut));
+            let earlier = spread(&one.cuts, |cut| cut + horizon <= last);
+            earlier.iter().for_each(|&cut| train.add(place, cut));
+            spread(&one.cuts, |cut| cut <= last).into_iter().for_each(|cut| every.add(place, cut));
             if one.cuts.contains(&last) && !earlier.is_empty() {
                 validation.add(place, last);
                 for (back, windows) in (1..ORIGINS).zip(origins.iter_mut().rev().skip(1)) {
@@ -69,9 +71,9 @@ impl Personal {
             }
         }
         let outcome = settings.run(base, &train, &validation, &mut |_| ControlFlow::Continue(()))?;
-        let forecaster = Forecaster::of(outcome.model);
         origins[ORIGINS - 1] = validation;
-        let calibration = Self::calibrate(&forecaster, &origins)?;
+        let calibration = Self::calibrate(&Forecaster::of(outcome.model), &origins)?;
+        let forecaster = Forecaster::of(settings.refit(base, &every, outcome.steps)?);
         Ok(Self { forecaster, calibration, steps: outcome.steps })
     }
 
@@ -112,4 +114,11 @@ impl Personal {
         });
         Ok(Calibration::fit(&past.collect::<Result<Vec<_>, ForwardError>>()?))
     }
+}
+
+/// The latest of the cuts that are allowed, and others before it, evenly spread: at most [`WINDOWS_PER_SERIES`].
+fn spread(cuts: &[usize], allowed: impl Fn(usize) -> bool) -> Vec<usize> {
+    let allowed: Vec<usize> = cuts.iter().copied().filter(|&cut| allowed(cut)).collect();
+    let stride = allowed.len().div_ceil(WINDOWS_PER_SERIES).max(1);
+    allowed.into_iter().rev().step_by(stride).collect()
 }

@@ -124,27 +124,14 @@ impl LocalTraining {
             LocalOutcome { model: model.clone(), steps: 0, validation_before: before, validation_after: before };
         let (Some(before), false) = (before, train.count() == 0) else { return Ok(best) };
         let mut least = before * (1.0 - self.improvement_min);
-        let codes = match self.subset {
-            Subset::Heads => Some(Codes::compute(model, train).map_err(PlainError::from)?),
-            Subset::HeadsAndText | Subset::All => None,
-        };
-        let mut trainer =
-            Trainer::new(model, self.subset, self.anchor, true, 0.9).by(self.rule).dropping(self.dropout, self.seed);
-        let mut order = Order::new(train.count(), self.seed);
         let mut looks_without = 0;
+        let mut walk = Walk::begin(self, model, train)?;
         for step in 0..self.steps {
-            let indices = order.next(self.batch);
-            let windows: Vec<_> = indices.iter().map(|&i| train.window(i)).collect();
-            let windows: Vec<&Window> = windows.iter().map(AsRef::as_ref).collect();
-            let rate = self.rate * cosine(step, self.steps);
-            let loss = match &codes {
-                Some(codes) => trainer.step_with_codes(&windows, &indices, codes, rate)?,
-                None => trainer.step(&windows, rate)?,
-            };
+            let loss = walk.step(step)?;
             if (step + 1) % self.evaluate_every.max(1) != 0 && step + 1 != self.steps {
                 continue;
             }
-            let candidate = trainer.averaged();
+            let candidate = walk.trainer.averaged();
             let value = weighted_quantile_loss(&candidate, validation)?.unwrap_or(f64::INFINITY);
             looks_without += 1;
             if value < least {
@@ -166,6 +153,61 @@ impl LocalTraining {
             }
         }
         Ok(best)
+    }
+
+    /// Trains a fixed number of steps on `train`, the learning rate falling to zero over them; nothing is held back and
+    /// nothing chosen. For the number of steps that [`Self::run`] found on fewer windows.
+    ///
+    /// # Errors
+    /// [`LocalTrainingError`]; the model given is never changed.
+    pub fn refit(
+        &self,
+        model: &Model,
+        train: &(impl Windows + ?Sized),
+        steps: usize,
+    ) -> Result<Model, LocalTrainingError> {
+        if steps == 0 || train.count() == 0 {
+            return Ok(model.clone());
+        }
+        let settings = Self { steps, ..self.clone() };
+        let mut walk = Walk::begin(&settings, model, train)?;
+        (0..steps).try_for_each(|step| walk.step(step).map(|_| ()))?;
+        Ok(walk.trainer.averaged())
+    }
+}
+
+/// Training on its way.
+struct Walk<'a, W: ?Sized> {
+    settings: &'a LocalTraining,
+    train: &'a W,
+    trainer: Trainer,
+    /// What the encoder says of each window, where it does not move.
+    codes: Option<Codes>,
+    order: Order,
+}
+
+impl<'a, W: Windows + ?Sized> Walk<'a, W> {
+    fn begin(settings: &'a LocalTraining, model: &Model, train: &'a W) -> Result<Self, PlainError> {
+        let codes = match settings.subset {
+            Subset::Heads => Some(Codes::compute(model, train)?),
+            Subset::HeadsAndText | Subset::All => None,
+        };
+        let trainer = Trainer::new(model, settings.subset, settings.anchor, true, 0.9)
+            .by(settings.rule)
+            .dropping(settings.dropout, settings.seed);
+        Ok(Self { settings, train, trainer, codes, order: Order::new(train.count(), settings.seed) })
+    }
+
+    /// One step on the next windows, counted from 0; its loss.
+    fn step(&mut self, step: usize) -> Result<f32, PlainError> {
+        let indices = self.order.next(self.settings.batch);
+        let windows: Vec<_> = indices.iter().map(|&i| self.train.window(i)).collect();
+        let windows: Vec<&Window> = windows.iter().map(AsRef::as_ref).collect();
+        let rate = self.settings.rate * cosine(step, self.settings.steps);
+        match &self.codes {
+            Some(codes) => self.trainer.step_with_codes(&windows, &indices, codes, rate),
+            None => self.trainer.step(&windows, rate),
+        }
     }
 }
 

@@ -95,6 +95,20 @@ fn equal_seeds_train_alike() {
 }
 
 #[test]
+fn a_refit_learns_from_windows_that_chose_nothing() {
+    let start = Model::untrained(&config(), 1).unwrap();
+    let (train, test) = (promoted(&config(), 96, 1), promoted(&config(), 64, 3));
+    let settings = quick(Subset::Heads);
+    let model = settings.refit(&start, &train, 40).unwrap();
+    let loss = |model: &Model| weighted_quantile_loss(model, &test).unwrap().unwrap();
+    assert!(loss(&model) < 0.97 * loss(&start));
+    assert_eq!(model, settings.refit(&start, &train, 40).unwrap());
+    assert_ne!(model, settings.refit(&start, &train, 39).unwrap());
+    assert_eq!(settings.refit(&start, &train, 0).unwrap(), start);
+    assert_eq!(settings.refit(&start, &train[..0], 40).unwrap(), start);
+}
+
+#[test]
 fn nothing_to_learn_from_or_to_choose_by_returns_the_start() {
     let config = config();
     let start = example::model(&config, 1);
