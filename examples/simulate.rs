@@ -29,11 +29,11 @@ use forecastle_crypto::dp::{
     unit::PrivacyUnit,
 };
 use forecastle_examples::{
-    dataset::{Ablation, ForecastFile, Panel, Task},
+    dataset::{Ablation, ForecastFile, Outline, Panel, Task},
     job::{merchants::preset, plan::size_advice},
     simulation::{
         federation::Privacy,
-        presets,
+        generated, presets,
         run::{Local, Method, Progress, Refit, Settings, WindowForecasts, backtest_windows, run},
     },
 };
@@ -46,7 +46,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "simulate")]
 struct Arguments {
-    /// A shipped task (restaurant_cal_1D, walmart_1W, …) or a task's TOML file
+    /// A shipped task (restaurant_cal_1D, walmart_1W, …), a task's TOML file, or a generated marketplace of so many
+    /// merchants and products (generated_1000x4)
     #[arg(long)]
     task: String,
     /// A shipped plan (restaurants-series-8, …) or a plan's TOML file
@@ -158,13 +159,15 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
         return Err(format!("--out: there is no folder {}", folder.display()).into());
     }
     let plan = arguments.plan.as_deref().map(presets::resolve).transpose()?;
-    let task = Task::resolve(&arguments.task)?;
-    let mut panel = task.read(&arguments.data)?;
+    let mut panel = match generated::parse(&arguments.task) {
+        Some(world) => generated::panel(&world)?,
+        None => Task::resolve(&arguments.task)?.read(&arguments.data)?,
+    };
     arguments.without.iter().for_each(|ablation| panel.without(*ablation));
-    let (start, origin) = start(arguments, &task)?;
+    let (start, origin) = start(arguments, &panel.task)?;
     let start = chosen(arguments, start, &panel, plan.as_ref())?;
     let dimension = u32::try_from(start.federated_len())?;
-    println!("{}: {} series of {} merchants", task.title, panel.series.len(), panel.merchants().len());
+    println!("{}: {} series of {} merchants", panel.task.title, panel.series.len(), panel.merchants().len());
     if let Some(path) = &arguments.propose {
         return propose(arguments, &panel, start.federated_len(), path);
     }
@@ -229,7 +232,7 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
 }
 
 /// The model that training starts from, and its name.
-fn start(arguments: &Arguments, task: &Task) -> Result<(Model, String), AnyError> {
+fn start(arguments: &Arguments, task: &Outline) -> Result<(Model, String), AnyError> {
     let preset = preset(task.frequency, task.evaluation.horizon);
     let (model, origin) = match &*arguments.start {
         "warm" => (Model::from_snapshot(&assets::warm_start(preset)?)?, format!("warm start {preset}")),

@@ -27,7 +27,7 @@ pub use error::DatasetError;
 pub use forecasts::ForecastFile;
 pub use merchants::{DealtData, MerchantTables};
 pub use panel::{Member, Panel, PanelSeries, PanelWindow};
-pub use task::{Task, layout_names, task_names};
+pub use task::{Evaluation, Outline, Task, layout_names, task_names};
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use super::{
     covariates::Covariates,
     expression::Template,
     rows::{Files, Joined, Records},
-    task::{End, EndWord, Missing, Task},
+    task::{End, EndWord, Missing, Outline, Task},
 };
 
 /// One series of a panel.
@@ -34,8 +34,8 @@ pub struct PanelSeries {
 /// All series of a task.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    /// The task.
-    pub task: Task,
+    /// What is asked of it.
+    pub task: Outline,
     /// Series, sorted by `unique_id`.
     pub series: Vec<PanelSeries>,
     /// Columns of the panel: steps of the longest series.
@@ -129,7 +129,7 @@ pub(super) fn panel(task: &Task, files: &Files, joined: &Joined<'_>, records: &R
             },
         });
     }
-    Ok(Panel { task: task.clone(), series, length })
+    Ok(Panel { task: task.outline(), series, length })
 }
 
 /// First and last step of a series.

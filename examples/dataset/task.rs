@@ -73,6 +73,19 @@ pub struct Task {
     pub orders: Option<Orders>,
 }
 
+/// What a task asks, apart from where its data lie.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// Name, used in messages and file names.
+    pub name: String,
+    /// One line for reports.
+    pub title: String,
+    /// Step of the series.
+    pub frequency: Frequency,
+    /// Windows and horizon.
+    pub evaluation: Evaluation,
+}
+
 /// Which rows of which file count, and what other files add to them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -356,6 +369,16 @@ impl Task {
             known: task_names().collect::<Vec<_>>().join(", "),
         })?;
         Self::from_toml(&format!("{name}.toml"), text)
+    }
+
+    /// What it asks.
+    pub fn outline(&self) -> Outline {
+        Outline {
+            name: self.name.clone(),
+            title: self.title.clone(),
+            frequency: self.frequency,
+            evaluation: self.evaluation.clone(),
+        }
     }
 
     /// A task from a file of the user's.

@@ -6,6 +6,7 @@
 //!
 //! * [`federation`]: rounds over all merchants; `updates`: those of plans with local steps.
 //! * [`run`]: a task's rolling windows, from series to scored forecasts.
+//! * [`generated`]: a made-up marketplace of any size as such a task.
 //! * [`presets`]: plans that ship with the program, and plans proposed for a task.
 //!
 //! What differs from a real run, and has to be kept in mind with its figures:
@@ -17,6 +18,7 @@
 //! * Sampling and noise come from a seed. Whoever knows it can subtract the noise: nothing here protects anybody.
 
 pub mod federation;
+pub mod generated;
 mod parallel;
 pub mod presets;
 pub mod run;

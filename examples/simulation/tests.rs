@@ -57,7 +57,7 @@ fn panel() -> Panel {
             }
         })
         .collect();
-    Panel { task, series, length: STEPS }
+    Panel { task: task.outline(), series, length: STEPS }
 }
 
 fn start() -> Model {

@@ -31,10 +31,13 @@ use customers::People;
 use draws::Stream;
 use merchant::Surroundings;
 
+/// Most merchants of a world.
+const MERCHANTS_MAX: usize = 20_000;
+
 /// What to generate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WorldConfig {
-    /// Merchants, 1 to 2,000.
+    /// Merchants, 1 to 20,000.
     pub merchants: usize,
     /// Products of each merchant, 1 to 5,000.
     pub products: usize,
@@ -113,6 +116,32 @@ impl World {
     /// # Errors
     /// [`WorldError::Range`] names the first field outside its range.
     pub fn generate(config: &WorldConfig) -> Result<Self, WorldError> {
+        let mut merchants = Vec::with_capacity(config.merchants.min(MERCHANTS_MAX));
+        let (holidays, people) = Self::visit(config, |merchant, _| merchants.push(merchant))?;
+        let people = PeopleSummary {
+            people: people.merchants.len(),
+            at_several_merchants: people.merchants.iter().filter(|merchants| **merchants > 1).count(),
+            customers: merchants.iter().map(|merchant| merchant.customers).sum(),
+        };
+        Ok(Self { config: *config, merchants, holidays, people })
+    }
+
+    /// Hands one merchant after the other to `take`, with the world's holidays, and keeps none: for more merchants than
+    /// one would hold the orders of.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn each(
+        config: &WorldConfig,
+        take: impl FnMut(Merchant, &BTreeMap<Date, &'static str>),
+    ) -> Result<(), WorldError> {
+        Self::visit(config, take).map(|_| ())
+    }
+
+    fn visit(
+        config: &WorldConfig,
+        mut take: impl FnMut(Merchant, &BTreeMap<Date, &'static str>),
+    ) -> Result<(BTreeMap<Date, &'static str>, People), WorldError> {
         let within = |field, value: usize, low: usize, high: usize, range| {
             if (low..=high).contains(&value) {
                 Ok(())
@@ -120,7 +149,7 @@ impl World {
                 Err(WorldError::Range { field, value: value.to_string(), range })
             }
         };
-        within("merchants", config.merchants, 1, 2_000, "1 to 2000")?;
+        within("merchants", config.merchants, 1, MERCHANTS_MAX, "1 to 20000")?;
         within("products", config.products, 1, 5_000, "1 to 5000")?;
         within("history_days", config.history_days, 28, 3_660, "28 to 3660")?;
         within("held_back_days", config.held_back_days, 1, 366, "1 to 366")?;
@@ -135,19 +164,12 @@ impl World {
         let holidays = season::holidays(config.start, plus_days(config.start, days as i64 + 30));
         let world = Surroundings { config, categories: &categories, holidays: &holidays };
         let mut people = People::default();
-        let merchants: Vec<Merchant> = (0..config.merchants)
-            .map(|number| {
-                let mut stream = Stream::seed_from_u64(config.seed);
-                stream.set_stream(number as u64 + 1);
-                merchant::live(&mut stream, number, &world, &mut people)
-            })
-            .collect();
-        let people = PeopleSummary {
-            people: people.merchants.len(),
-            at_several_merchants: people.merchants.iter().filter(|merchants| **merchants > 1).count(),
-            customers: merchants.iter().map(|merchant| merchant.customers).sum(),
-        };
-        Ok(Self { config: *config, merchants, holidays, people })
+        for number in 0..config.merchants {
+            let mut stream = Stream::seed_from_u64(config.seed);
+            stream.set_stream(number as u64 + 1);
+            take(merchant::live(&mut stream, number, &world, &mut people), &holidays);
+        }
+        Ok((holidays, people))
     }
 
     /// What was asked for.

@@ -19,7 +19,7 @@ fn the_same_seed_gives_the_same_marketplace_and_another_seed_another() {
 #[test]
 fn numbers_out_of_range_are_named() {
     let error = World::generate(&WorldConfig { merchants: 0, ..WorldConfig::default() }).unwrap_err();
-    assert_eq!(error.to_string(), "merchants is 0, but must lie within 1 to 2000");
+    assert_eq!(error.to_string(), "merchants is 0, but must lie within 1 to 20000");
     let error = World::generate(&WorldConfig { volume: f64::NAN, ..WorldConfig::default() }).unwrap_err();
     assert!(error.to_string().contains("volume"));
 }
