@@ -63,6 +63,9 @@ pub(super) struct Arguments {
     /// How days are written: iso, unix, unix-ms, or strptime fields such as %d/%m/%Y.
     #[arg(long, value_name = "FORMAT")]
     date_format: Option<String>,
+    /// The shop's time zone, such as Europe/Berlin: times written with a zone or offset are turned into its clock.
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
     /// Encoding of the files, such as windows-1252.
     #[arg(long, value_name = "NAME")]
     encoding: Option<String>,
@@ -135,14 +138,15 @@ pub(super) enum Missing {
 }
 
 pub(super) fn run(home: &Home, arguments: Arguments, format: Format) -> Outcome {
-    let Arguments { files, query, table, mapping, columns, constants, date_format, encoding, .. } = arguments;
+    let Arguments { files, query, table, mapping, columns, constants, date_format, time_zone, encoding, .. } =
+        arguments;
     let Arguments { series_by, missing, with, again, anew, report: report_files, forget_erasure, .. } = arguments;
     for path in &report_files {
         is_html(path)?;
     }
     let with = with.iter().map(|path| Input::file(path)).collect::<Result<_, _>>()?;
     let (columns, constants) = (columns.into_iter().collect(), constants.into_iter().collect());
-    let hints = Hints { columns, constants, date_format, encoding };
+    let hints = Hints { columns, constants, date_format, time_zone, encoding };
     let inputs = inputs(&files, query.as_deref())?;
     let kind = table.map(TableKind::from);
     let mut choice = home.series_choice()?;

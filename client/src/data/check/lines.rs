@@ -161,10 +161,11 @@ fn times(lines: &[OrderLine]) -> [Finding; 2] {
             "order lines between 1 and 5 o'clock at night",
             night,
             timed,
-            "kept; a time is taken as the shop's own clock as it is written, and its zone or offset is passed over",
+            "kept; a time is the shop's own clock: as it is written, or in the time-zone of mapping.toml",
         )
         .undo(
-            "if the clock is another zone's, export the shop's own time (in SQL: AT TIME ZONE), and import with --anew",
+            "if the clock is another zone's: time-zone = \"Europe/Berlin\" (and written-in-zone = \"UTC\", where times have \
+             no offset) under [orders] in mapping.toml, and import with --anew",
         )
         .look(night as f64 > NIGHT_SHARE * timed as f64 && timed > 0),
     ]

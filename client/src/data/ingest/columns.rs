@@ -6,7 +6,9 @@
 use jiff::civil::{Date, DateTime};
 
 use super::{
-    ImportReport, IngestError, RowError, TableKind, TableMapping, currency,
+    ImportReport, IngestError, RowError, TableKind, TableMapping,
+    clock::Clock,
+    currency,
     fields::fields,
     reading::{ReadTo, Reading},
     row::Row,
@@ -24,6 +26,7 @@ pub(super) struct Columns<'a> {
     kind: TableKind,
     table: &'a Table,
     mapping: &'a TableMapping,
+    clock: Option<Clock>,
     sources: Vec<(&'static str, Source<'a>)>,
     /// Which columns are read at all.
     wanted: Vec<bool>,
@@ -45,11 +48,9 @@ pub(super) enum Parsed<T> {
 
 impl<'a> Columns<'a> {
     pub fn new(kind: TableKind, table: &'a Table, mapping: &'a TableMapping) -> Result<Self, IngestError> {
-        mapping.check(kind, table).map_err(|source| IngestError::Mapping {
-            file: table.name().to_owned(),
-            table: kind,
-            source,
-        })?;
+        let refused = |source| IngestError::Mapping { file: table.name().to_owned(), table: kind, source };
+        mapping.check(kind, table).map_err(refused)?;
+        let clock = mapping.clock().map_err(refused)?;
         let sources: Vec<_> = fields(kind)
             .filter_map(|field| {
                 let column = mapping.columns.get(field).and_then(|column| table.column(column));
@@ -69,7 +70,7 @@ impl<'a> Columns<'a> {
         for at in columns.chain(attributes).chain(mapping.cursor.as_ref().and_then(|column| table.column(column))) {
             wanted[at] = true;
         }
-        Ok(Self { kind, table, mapping, sources, wanted })
+        Ok(Self { kind, table, mapping, clock, sources, wanted })
     }
 
     /// Parses every row after `from` and hands the good ones on with their line; those that fail are in the report.
@@ -200,7 +201,7 @@ impl Cells<'_> {
     /// A day with an optional time.
     pub fn date_time(&self, field: &'static str) -> Result<Option<DateTime>, RowError> {
         let Some(text) = self.text(field, NAME_MAX)? else { return Ok(None) };
-        match date_time(text, &self.columns.mapping.date_formats) {
+        match date_time(text, &self.columns.mapping.date_formats, self.columns.clock.as_ref()) {
             Some(at) => Ok(Some(at)),
             None => Err(RowError::Date { column: field, value: RowError::shown(text) }),
         }

@@ -11,7 +11,7 @@ use super::{
     mapping::{DiscountUnit, TableMapping},
     objects::list_of,
     table::Table,
-    value::{ISO, UNIX, UNIX_MS, clock, date, number, split_time},
+    value::{ISO, UNIX, UNIX_MS, date, is_instant, number, split_time},
 };
 
 /// Columns kept as attributes of a product.
@@ -151,6 +151,7 @@ pub fn guess(kind: TableKind, table: &Table) -> Result<TableMapping, IngestError
     if kind == TableKind::Vectors && !columns.contains_key("vector") {
         mapping.attributes = numbered(table);
     }
+    mapping.time_zone.clone_from(&hints.time_zone);
     for date_field in ["ordered_at", "date", "at", "listed_on"] {
         if let Some(column) = columns.get(date_field) {
             mapping.date_formats = match &hints.date_format {
@@ -387,7 +388,7 @@ fn guess_date_format(kind: TableKind, table: &Table, column: &str, sample: &[Str
     let enough = |count: usize| 2 * count > sample.len();
     for format in [UNIX, UNIX_MS] {
         // Nine digits at least: shorter numbers are days such as 20240131.
-        let readable = |value: &&String| value.len() > 8 && clock(value, format).is_some();
+        let readable = |value: &&String| value.len() > 8 && is_instant(value, format);
         if enough(sample.iter().filter(readable).count()) {
             return Ok(format.to_owned());
         }

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::{
     TableKind,
+    clock::Clock,
     fields::{fields, required},
     objects::lists,
     table::{Table, TableFormat},
@@ -39,6 +40,13 @@ pub struct TableMapping {
     /// Ways in which days are written: `iso` (2024-01-31) or strptime formats such as `%d.%m.%Y`, after any of which a
     /// time of day may follow; `unix` and `unix-ms` count from 1970 in UTC.
     pub date_formats: Vec<String>,
+    /// Time zone of the shop, such as `Europe/Berlin`: times with a zone, an offset or counted from 1970 are turned into its
+    /// clock. Where absent, a time is taken as it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Time zone in which times without a zone or offset are written, where it is not the shop's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_in_zone: Option<String>,
     /// Orders: how the discount column is written.
     pub discount_unit: DiscountUnit,
     /// Orders: values of the status column that mean "returned", compared without case.
@@ -87,6 +95,8 @@ impl Default for TableMapping {
             encoding: None,
             decimal_comma: false,
             date_formats: vec![ISO.to_owned()],
+            time_zone: None,
+            written_in_zone: None,
             discount_unit: DiscountUnit::Fraction,
             returned_values: ["returned", "return", "refunded", "refund"].map(str::to_owned).to_vec(),
             cancelled_values: ["cancelled", "canceled", "unavailable", "void"].map(str::to_owned).to_vec(),
@@ -166,6 +176,17 @@ pub enum MappingError {
         /// The format.
         format: String,
     },
+    /// A time zone that nobody knows.
+    #[error(
+        "the mapping's time zone `{zone}` is none; write one of the IANA database, such as `Europe/Berlin` or `UTC`"
+    )]
+    TimeZone {
+        /// The zone.
+        zone: String,
+    },
+    /// Times of another zone, and no zone to turn them into.
+    #[error("the mapping says in which zone times are written, but not the shop's own: add time-zone = \"…\"")]
+    NoTimeZone,
     /// Not the TOML expected.
     #[error("mapping.toml: {reason}")]
     Toml {
@@ -192,6 +213,11 @@ impl TableMapping {
         let mut written = BTreeMap::new();
         if ["ordered_at", "date", "at", "listed_on"].iter().any(|field| self.columns.contains_key(*field)) {
             written.insert("dates", self.date_formats.join(" or "));
+        }
+        if let Some(zone) = &self.time_zone {
+            let unmarked = self.written_in_zone.as_ref();
+            let unmarked = unmarked.map_or_else(String::new, |zone| format!(", from {zone} where none is written"));
+            written.insert("times turned into", format!("{zone}{unmarked}"));
         }
         if self.decimal_comma {
             written.insert("numbers", "1.234,56".to_owned());
@@ -256,7 +282,19 @@ impl TableMapping {
                 return Err(MappingError::DateFormat { format: format.clone() });
             }
         }
-        Ok(())
+        self.clock().map(|_| ())
+    }
+
+    /// The shop's clock, where times are to be turned into it.
+    pub(super) fn clock(&self) -> Result<Option<Clock>, MappingError> {
+        match (&self.time_zone, &self.written_in_zone) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(MappingError::NoTimeZone),
+            (Some(shop), unmarked) => {
+                let clock = Clock::new(shop, unmarked.as_deref());
+                clock.map(Some).map_err(|zone| MappingError::TimeZone { zone })
+            }
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Hints {
     pub constants: BTreeMap<String, String>,
     /// How days are written, as `date-formats` in a mapping.
     pub date_format: Option<String>,
+    /// The shop's time zone, as `time-zone` in a mapping.
+    pub time_zone: Option<String>,
     /// Encoding, as `encoding` in a mapping.
     pub encoding: Option<String>,
 }

@@ -139,7 +139,7 @@ fn what_is_known_beforehand_is_not_guessed() {
     let hints = |columns: &[(&str, &str)], constants: &[(&str, &str)], format: Option<&str>| {
         let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         let date_format = format.map(str::to_owned);
-        Hints { columns: pairs(columns), constants: pairs(constants), date_format, encoding: None }
+        Hints { columns: pairs(columns), constants: pairs(constants), date_format, ..Hints::default() }
     };
     let columns = [("order_id", "Beleg"), ("product_id", "Ware"), ("ordered_at", "Wann")];
     let known = |hints: &Hints| table(odd.as_bytes()).unwrap().with(hints);
@@ -305,6 +305,30 @@ fn a_mapping_that_does_not_fit_is_refused_with_what_is_wrong() {
     };
     assert!(matches!(formats.check(TableKind::Sales, &table), Err(MappingError::DateFormat { .. })));
     assert!(matches!(Mapping::from_toml("[orders]\ncolumn = 3\n"), Err(MappingError::Toml { .. })));
+}
+
+#[test]
+fn times_become_the_shop_s_where_its_zone_is_said() {
+    let evening = GOOD.replace("2024-01-02 09:30:00", "2024-01-02T23:30:00Z");
+    assert_ne!(evening, GOOD);
+    let table = table(format!("{HEADER}{evening}").as_bytes()).unwrap();
+    let written = guess(TableKind::Orders, &table).unwrap();
+    let of = |time_zone: Option<&str>, written_in_zone: Option<&str>| TableMapping {
+        time_zone: time_zone.map(str::to_owned),
+        written_in_zone: written_in_zone.map(str::to_owned),
+        ..written.clone()
+    };
+    let day = |mapping: &TableMapping| read_lines(&table, mapping).0[0].1.at;
+    assert_eq!(day(&written), datetime(2024, 1, 2, 23, 30, 0, 0));
+    let berlin = of(Some("Europe/Berlin"), None);
+    assert_eq!(day(&berlin), datetime(2024, 1, 3, 0, 30, 0, 0));
+    assert_eq!(read_lines(&table, &berlin).1.written["times turned into"], "Europe/Berlin");
+    let mapping = Mapping { orders: Some(berlin), ..Mapping::default() };
+    assert_eq!(Mapping::from_toml(&mapping.to_toml().unwrap()).unwrap(), mapping);
+
+    let refused = of(Some("Berlin"), None).check(TableKind::Orders, &table).unwrap_err();
+    assert!(refused.is_of_the_mapping_alone() && refused.to_string().contains("`Berlin`"), "{refused}");
+    assert_eq!(of(None, Some("UTC")).check(TableKind::Orders, &table), Err(MappingError::NoTimeZone));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use jiff::{
     tz::Offset,
 };
 
+use super::clock::Clock;
+
 /// Years in which a sale can lie.
 const YEARS: std::ops::RangeInclusive<i16> = 1900..=2100;
 
@@ -58,15 +60,28 @@ pub(super) fn flag(text: &str) -> Option<bool> {
 }
 
 /// A day with an optional time of day. The day is written in one of `formats` (`iso`, `unix`, `unix-ms` or strptime's
-/// `%d.%m.%Y`); a zone or offset after the time is ignored. `None` for days that do not exist and years no shop writes.
-pub(super) fn date_time(text: &str, formats: &[String]) -> Option<DateTime> {
+/// `%d.%m.%Y`). With a `clock` the time becomes the shop's, which may move it to another day; without one it is taken as
+/// written, and a zone or offset after it is ignored. `None` for days that do not exist and years no shop writes.
+pub(super) fn date_time(text: &str, formats: &[String], clock: Option<&Clock>) -> Option<DateTime> {
     let text = text.trim();
-    if let Some(at) = formats.iter().find_map(|format| clock(text, format)) {
-        return Some(at);
-    }
-    let (day, time) = split_time(text)?;
-    let date = formats.iter().find_map(|format| date(day, format))?;
-    Some(DateTime::from_parts(date, time))
+    let at = match formats.iter().find_map(|format| instant(text, format)) {
+        Some(timestamp) => match clock {
+            Some(clock) => clock.of(timestamp),
+            None => Offset::UTC.to_datetime(timestamp),
+        },
+        None => {
+            let (day, time) = split(text)?;
+            let date = formats.iter().find_map(|format| date(day, format))?;
+            match (time, clock) {
+                (None, _) => DateTime::from_parts(date, Time::midnight()),
+                (Some((time, _)), None) => DateTime::from_parts(date, time),
+                (Some((time, zone)), Some(clock)) => clock.read(DateTime::from_parts(date, time), zone)?,
+            }
+        }
+    };
+    // Fractions of a second are cut off.
+    let at = at.with().subsec_nanosecond(0).build().ok()?;
+    YEARS.contains(&at.year()).then_some(at)
 }
 
 /// A day in one format.
@@ -82,20 +97,23 @@ pub(super) const UNIX: &str = "unix";
 /// Milliseconds since 1970 in UTC.
 pub(super) const UNIX_MS: &str = "unix-ms";
 
-/// A count of seconds or milliseconds since 1970 as the wall clock of UTC; fractions are cut off.
-pub(super) fn clock(text: &str, format: &str) -> Option<DateTime> {
+/// Whether a text is a count of seconds or milliseconds since 1970 within the years of sales.
+pub(super) fn is_instant(text: &str, format: &str) -> bool {
+    instant(text, format).is_some_and(|at| YEARS.contains(&Offset::UTC.to_datetime(at).year()))
+}
+
+/// A count of seconds or milliseconds since 1970.
+fn instant(text: &str, format: &str) -> Option<Timestamp> {
     let count = || {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         // Days such as 03.02.2024 begin with digits and a point too.
         fraction.bytes().all(|byte| byte.is_ascii_digit()).then(|| whole.parse().ok()).flatten()
     };
-    let timestamp = match format {
-        UNIX => Timestamp::from_second(count()?),
-        UNIX_MS => Timestamp::from_millisecond(count()?),
-        _ => return None,
-    };
-    let at = Offset::UTC.to_datetime(timestamp.ok()?).with().subsec_nanosecond(0).build().ok()?;
-    YEARS.contains(&at.year()).then_some(at)
+    match format {
+        UNIX => Timestamp::from_second(count()?).ok(),
+        UNIX_MS => Timestamp::from_millisecond(count()?).ok(),
+        _ => None,
+    }
 }
 
 fn iso_date(text: &str) -> Option<Date> {
@@ -113,6 +131,12 @@ fn iso_date(text: &str) -> Option<Date> {
 
 /// Splits off a time of day: the part after the first `T` or space that looks like `8:05`.
 pub(super) fn split_time(text: &str) -> Option<(&str, Time)> {
+    let (day, time) = split(text)?;
+    Some((day, time.map_or(Time::midnight(), |(time, _)| time)))
+}
+
+/// The day, and the time of day with the zone or offset written after it, empty where there is none.
+fn split(text: &str) -> Option<(&str, Option<(Time, &str)>)> {
     let begin = text.char_indices().find(|(at, c)| {
         let rest = &text[at + c.len_utf8()..];
         let hour = rest.split(':').next().unwrap_or_default();
@@ -122,12 +146,12 @@ pub(super) fn split_time(text: &str) -> Option<(&str, Time)> {
             && hour.bytes().all(|byte| byte.is_ascii_digit())
     });
     match begin {
-        None => Some((text, Time::midnight())),
-        Some((at, _)) => Some((text[..at].trim_end(), time_of_day(&text[at + 1..])?)),
+        None => Some((text, None)),
+        Some((at, _)) => Some((text[..at].trim_end(), Some(time_of_day(&text[at + 1..])?))),
     }
 }
 
-fn time_of_day(text: &str) -> Option<Time> {
+fn time_of_day(text: &str) -> Option<(Time, &str)> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, ':' | '.'))).unwrap_or(text.len());
     let (clock, rest) = text.split_at(end);
     let mut parts = clock.split(':');
@@ -140,12 +164,13 @@ fn time_of_day(text: &str) -> Option<Time> {
     if parts.next().is_some() {
         return None;
     }
-    let hour = match rest.trim().to_ascii_lowercase().as_str() {
-        half @ ("am" | "pm") if (1..=12).contains(&hour) => hour % 12 + if half == "pm" { 12 } else { 0 },
-        zone if zone.is_empty() || matches!(zone, "z" | "utc" | "gmt") || zone.starts_with(['+', '-']) => hour,
+    let rest = rest.trim();
+    let (hour, zone) = match rest.to_ascii_lowercase().as_str() {
+        half @ ("am" | "pm") if (1..=12).contains(&hour) => (hour % 12 + if half == "pm" { 12 } else { 0 }, ""),
+        zone if zone.is_empty() || matches!(zone, "z" | "utc" | "gmt") || zone.starts_with(['+', '-']) => (hour, rest),
         _ => return None,
     };
-    Time::new(hour, minute, second, 0).ok()
+    Some((Time::new(hour, minute, second, 0).ok()?, zone))
 }
 
 #[cfg(test)]
@@ -191,7 +216,7 @@ mod tests {
             ("1 Feb 2024", datetime(2024, 2, 1, 0, 0, 0, 0)),
             ("2024-02-01 12:30 am", datetime(2024, 2, 1, 0, 30, 0, 0)),
         ] {
-            assert_eq!(date_time(text, &formats), Some(expected), "{text}");
+            assert_eq!(date_time(text, &formats, None), Some(expected), "{text}");
         }
     }
 
@@ -201,7 +226,7 @@ mod tests {
         for text in
             ["2023-02-29", "2024-13-01", "2024-00-10", "0024-01-01", "2524-01-01", "2024-01-01 25:00", "", "soon"]
         {
-            assert_eq!(date_time(text, &formats), None, "{text}");
+            assert_eq!(date_time(text, &formats, None), None, "{text}");
         }
     }
 
@@ -211,10 +236,10 @@ mod tests {
         for (text, format) in
             [("1704187800", UNIX), ("1704187800.75", UNIX), ("1704187800123", UNIX_MS), ("1704187800123.5", UNIX_MS)]
         {
-            assert_eq!(date_time(text, &[format.to_owned()]), at, "{text}");
+            assert_eq!(date_time(text, &[format.to_owned()], None), at, "{text}");
         }
         for text in ["1704187800123", "soon", "03.02.2024 10:00", "3.2.2024", "1704187800.7.5", "."] {
-            assert_eq!(date_time(text, &[UNIX.to_owned()]), None, "{text}");
+            assert_eq!(date_time(text, &[UNIX.to_owned()], None), None, "{text}");
         }
     }
 
