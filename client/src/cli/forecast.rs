@@ -12,7 +12,13 @@ use super::{
     print_json, text,
 };
 use crate::{
-    data::{order::plus_days, planned, prepare, series::Series, store::DataStore},
+    data::{
+        order::plus_days,
+        planned, prepare,
+        scale::{PROPORTION_MAX, out_of_proportion},
+        series::Series,
+        store::DataStore,
+    },
     durable::{self, Access},
     federation::home::Home,
     forecast::{
@@ -129,6 +135,9 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
     };
     if served.members().iter().any(|way| way.uses_model()) {
         text::attach(home, &model, &mut series)?;
+        for sentence in absurd(&series, model.shape().context) {
+            eprintln!("{sentence}");
+        }
     }
     let trained = |way: Way, base: &dyn Fn() -> Result<Model, Box<dyn Error + Send + Sync>>| {
         let wanted = served.members().contains(&way);
@@ -272,6 +281,25 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
         }
     }
     Ok(())
+}
+
+/// Sentences that are written about days out of all proportion, at most.
+const ABSURD_NAMED: usize = 10;
+
+/// Days of the contexts, `context` steps, whose values the model takes for missing because they are out of all proportion.
+fn absurd(series: &[Series], context: usize) -> Vec<String> {
+    let found = series.iter().filter_map(|one| {
+        let from = one.y.len().saturating_sub(context);
+        let step = from + out_of_proportion(&one.y[from..])?;
+        Some(format!(
+            "{}: {} on {} is over {PROPORTION_MAX} times what its other days sold, and missing to the model; `forecastle data \
+             check` shows unusual lines",
+            one.id,
+            one.y[step],
+            one.date(step)
+        ))
+    });
+    found.take(ABSURD_NAMED).collect()
 }
 
 /// A series without a past, which begins after the data, from the day on which it can first be sold.

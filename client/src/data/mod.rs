@@ -3,6 +3,7 @@
 //! The way of an order line: [`ingest`] parses it or rejects it with its line number, [`store`] keeps it,
 //! [`clean`] decides what counts as demand, [`bound`] limits what one customer contributes, [`series`] adds it
 //! up by step, [`calendar`] says what is known in advance, [`signals`] joins what else is known, [`window`] cuts examples.
+//! [`finite`] refuses series that no model can read.
 //! [`check`] reports on all of it, [`import_report`] on one import. [`vault`] seals what is stored; [`training_use`] tells a
 //! customer what became of a line.
 //!
@@ -14,6 +15,7 @@ pub mod bound;
 pub mod calendar;
 pub mod check;
 pub mod clean;
+pub mod finite;
 pub mod holidays;
 pub mod import_report;
 pub mod ingest;

@@ -109,8 +109,8 @@ impl Calibration {
 
     fn moved(&self, q: &[f32; QUANTILE_COUNT]) -> [f32; QUANTILE_COUNT] {
         let Some(width) = width(q) else { return *q };
-        let least = if q[0] >= 0.0 { 0.0 } else { f32::NEG_INFINITY };
-        let mut moved = std::array::from_fn(|i| (q[i] + self.shifts[i] * width).max(least));
+        let least = if q[0] >= 0.0 { 0.0 } else { f32::MIN };
+        let mut moved = std::array::from_fn(|i| (q[i] + self.shifts[i] * width).clamp(least, f32::MAX));
         moved.sort_by(f32::total_cmp);
         moved
     }

@@ -112,12 +112,13 @@ impl Forecaster {
 
 /// A forecast in the units of the series.
 fn unscaled(window: &Window, values: &[f32], scale: f32) -> Forecast {
-    let least = if window.past.iter().any(|&y| y < 0.0) { f32::NEG_INFINITY } else { 0.0 };
+    let least = if window.past.iter().any(|&y| y < 0.0) { f32::MIN } else { 0.0 };
     // Rounding may turn neighbours around by the last bit.
     let step = |q: &[f32]| {
         let mut highest = least;
         std::array::from_fn(|i| {
-            highest = highest.max(q[i] * scale);
+            // Of the largest numbers that there are, a multiple is still one.
+            highest = highest.max((q[i] * scale).min(f32::MAX));
             highest
         })
     };

@@ -17,4 +17,6 @@ pub use forecaster::{Forecast, Forecaster, NegativeBinomial};
 pub use served::{Served, Way};
 
 #[cfg(test)]
+mod bad_series_tests;
+#[cfg(test)]
 mod leading_tests;

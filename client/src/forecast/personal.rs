@@ -8,7 +8,11 @@ use std::ops::ControlFlow;
 
 use super::{Calibration, Forecast, Forecaster, PastForecasts};
 use crate::{
-    data::{series::Series, window::Window},
+    data::{
+        finite::{self, NotFinite},
+        series::Series,
+        window::Window,
+    },
     model::{ForwardError, Model},
     train::{CutWindows, LocalTraining, LocalTrainingError, TrainingSeries, Windows, merchant::training_series},
 };
@@ -31,6 +35,9 @@ pub struct Personal {
 /// Why a model could not be made a merchant's own.
 #[derive(Debug, thiserror::Error)]
 pub enum PersonalError {
+    /// A series with a number that is none.
+    #[error(transparent)]
+    Series(#[from] NotFinite),
     /// Local training.
     #[error(transparent)]
     Training(#[from] LocalTrainingError),
@@ -50,6 +57,7 @@ impl Personal {
     /// # Errors
     /// [`PersonalError`].
     pub fn train(base: &Model, series: &[Series], settings: &LocalTraining) -> Result<Self, PersonalError> {
+        series.iter().try_for_each(finite::check)?;
         let (shape, horizon) = (base.shape(), base.shape().horizon);
         let all = training_series(series.to_vec(), base.config());
         let none = CutWindows::none(&all, shape);
@@ -87,6 +95,7 @@ impl Personal {
     /// # Errors
     /// [`ForwardError`].
     pub fn predict(&self, series: &[Series], horizon: usize) -> Result<Vec<Forecast>, ForwardError> {
+        series.iter().try_for_each(finite::check)?;
         let shape = self.forecaster.shape();
         let windows: Vec<Window> = series
             .iter()

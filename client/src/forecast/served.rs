@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     data::{
+        finite,
         series::Series,
         window::{StaticInputs, Window},
     },
@@ -263,7 +264,7 @@ impl Forecasters<'_> {
     /// Forecasts `horizon` steps (at most the model's) after each cut. Baselines use every core.
     ///
     /// # Errors
-    /// [`ForwardError`] where a window does not fit the model, or the device fails.
+    /// [`ForwardError`] where a series holds a number that is none, a window does not fit the model, or the device fails.
     pub fn answers(&self, way: Way, items: &[(&Series, usize)], horizon: usize) -> Result<Vec<Answer>, ForwardError> {
         let of_model = |forecasts: Vec<super::Forecast>| {
             let answer = |mut forecast: super::Forecast| {
@@ -287,6 +288,7 @@ impl Forecasters<'_> {
                     let known: Vec<Series> = items.iter().map(|(series, cut)| series.up_to(*cut)).collect();
                     return Ok(of_model(own.predict(&known, horizon)?));
                 }
+                items.iter().try_for_each(|(series, _)| finite::check(series))?;
                 let shape = self.model.shape();
                 let window = |(series, cut): &(&Series, usize)| {
                     Window::at(series, Arc::new(StaticInputs::of(series)), *cut, shape)

@@ -1,15 +1,16 @@
 //! Windows as tensors.
 //!
-//! Scaling happens here, on the host, window by window: `scale = mean |y| over the observed context + 1`. Nothing
-//! is computed across windows. A batch is `units × rows` windows; rows that a unit lacks are padded with empty
-//! windows of weight 0, so that its gradient is the mean over the windows it has.
+//! Scaling happens here, on the host, window by window: `scale = mean |y| over the observed context + 1`, without a value
+//! that is out of all proportion. Nothing is computed across windows. A batch is `units × rows` windows; rows that a unit
+//! lacks are padded with empty windows of weight 0, so that its gradient is the mean over the windows it has.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::config::ModelConfig;
 use super::further::{FurtherHost, FurtherInputs};
 use crate::data::calendar::{YEAR_COS, YEAR_SIN};
-use crate::data::scale::scale;
+use crate::data::finite::NotFinite;
+use crate::data::scale::{out_of_proportion, scale};
 use crate::data::series::{Further, KNOWN_CHANNELS};
 use crate::data::window::{ATTRIBUTE_BUCKETS, TEXT_BUCKETS, Window};
 use crate::device::{DeviceFailure, passes::DeviceCause};
@@ -48,6 +49,9 @@ pub enum ForwardError {
     /// A window that does not fit.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// A series with a number that is none.
+    #[error(transparent)]
+    Series(#[from] NotFinite),
     /// The device.
     #[error(transparent)]
     Device(#[from] DeviceFailure),
@@ -56,7 +60,7 @@ pub enum ForwardError {
 impl DeviceCause for ForwardError {
     fn device_failure(&self) -> Option<&DeviceFailure> {
         match self {
-            Self::Batch(_) => None,
+            Self::Batch(_) | Self::Series(_) => None,
             Self::Device(failure) => Some(failure),
         }
     }
@@ -241,8 +245,11 @@ impl Host {
 
     fn push(&mut self, config: &ModelConfig, window: &Window, index: usize, weight: f32) -> Result<(), BatchError> {
         check(config, window, index)?;
-        let scale = scale(&window.past);
-        for &y in &window.past {
+        let absurd = out_of_proportion(&window.past);
+        let kept = |(step, y): (usize, &f32)| if absurd == Some(step) { f32::NAN } else { *y };
+        let past: Vec<f32> = window.past.iter().enumerate().map(kept).collect();
+        let scale = scale(&past);
+        for y in past {
             self.past.push(if y.is_nan() { 0.0 } else { y / scale });
             self.observed.push(if y.is_nan() { 0.0 } else { 1.0 });
         }

@@ -6,7 +6,7 @@ use burn::tensor::{Gradients, Tensor, TensorData};
 use forecastle_proto::model::ParameterEntry;
 
 use super::{adamw::AdamW, sgd::Sgd, windows::Windows};
-use crate::data::window::Window;
+use crate::data::{finite::NotFinite, window::Window};
 use crate::device::{DeviceFailure, Work, in_passes, passes, passes::DeviceCause};
 use crate::model::{self, Batch, BatchError, Dropout, ForwardError, Model, Weights};
 
@@ -81,6 +81,9 @@ pub enum PlainError {
     /// A window that does not fit the model.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// A series with a number that is none.
+    #[error(transparent)]
+    Series(#[from] NotFinite),
     /// The loss or its gradient left the numbers.
     #[error("training diverged at step {step}: lower the learning rate")]
     Diverged {
@@ -99,7 +102,7 @@ impl DeviceCause for PlainError {
     fn device_failure(&self) -> Option<&DeviceFailure> {
         match self {
             Self::Device(failure) => Some(failure),
-            Self::Batch(_) | Self::Diverged { .. } | Self::NoWindows => None,
+            Self::Batch(_) | Self::Series(_) | Self::Diverged { .. } | Self::NoWindows => None,
         }
     }
 }
@@ -108,6 +111,7 @@ impl From<ForwardError> for PlainError {
     fn from(error: ForwardError) -> Self {
         match error {
             ForwardError::Batch(error) => error.into(),
+            ForwardError::Series(error) => error.into(),
             ForwardError::Device(error) => error.into(),
         }
     }
