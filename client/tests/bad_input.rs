@@ -31,7 +31,10 @@ impl Shop {
 
     fn run(&self, words: &[&str]) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forecastle"));
-        command.args(["--dir", "state"]).args(words).args(["--device", "cpu"].iter().filter(|_| words[0] == "forecast"));
+        command
+            .args(["--dir", "state"])
+            .args(words)
+            .args(["--device", "cpu"].iter().filter(|_| words[0] == "forecast"));
         let output = command.current_dir(self.0.path()).env_remove("FORECASTLE_DIR").output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Said { ok: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
@@ -141,7 +144,8 @@ fn totals_with_bad_values_and_two_rows_of_a_day_are_named() {
     let bad = format!("air,{0},99\nair,{1},inf\nair,{1},nan\nair,{1},2e12\n", day(10), day(DAYS));
     let report = shop.import("totals.csv", &format!("{text}{bad}"));
     let rejected = report["rejected"].as_array().unwrap();
-    let reasons: Vec<_> = rejected.iter().map(|row| (row["line"].as_u64().unwrap(), row["code"].as_str().unwrap())).collect();
+    let reasons: Vec<_> =
+        rejected.iter().map(|row| (row["line"].as_u64().unwrap(), row["code"].as_str().unwrap())).collect();
     let first = DAYS as u64 + 2;
     let expected = [(first, "duplicate"), (first + 1, "number"), (first + 2, "number"), (first + 3, "out-of-range")];
     assert_eq!(reasons, expected, "{report}");

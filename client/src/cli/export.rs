@@ -11,7 +11,7 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::{Format, Outcome, customer::Customer, import::Table, print_json};
+use super::{Format, Outcome, base::shared_model, customer::Customer, import::Table, print_json};
 use crate::{
     data::{
         ingest::TableKind,
@@ -137,7 +137,8 @@ fn held(home: &Home, store: &DataStore, customer: CustomerPseudonym, name: &Path
     let orders: Vec<_> = store.orders().iter().filter(|line| line.customer == Some(customer)).cloned().collect();
     if home.is_joined() {
         let (plan, _) = home.plan()?;
-        let uses = training_use(&orders, &home.series_choice()?, &plan, &store.contribution_key(), store.catalogue())?;
+        let choice = home.series_choice()?.for_inputs(shared_model(home)?.1.config().inputs());
+        let uses = training_use(&orders, &choice, &plan, &store.contribution_key(), store.catalogue())?;
         let rows = tables.entry(TableKind::Orders).or_default();
         for (row, used) in rows.iter_mut().zip(&uses) {
             row.push(("private_training".to_owned(), used.to_string()));

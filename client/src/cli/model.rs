@@ -47,6 +47,9 @@ pub(super) struct Prepare {
     /// Forecast a negative binomial of each step beside the quantiles.
     #[arg(long)]
     counts: bool,
+    /// Forecast the share of each step's sales that comes back beside the quantiles.
+    #[arg(long)]
+    returns: bool,
     /// Channels of the past to read beside sales, with commas between them: views, carts, wishlists, searches, returns, reviews,
     /// review-score, stock.
     #[arg(long, value_name = "NAMES", default_value_t)]
@@ -93,8 +96,8 @@ impl Prepare {
                 Err(_) => Model::untrained(&ModelConfig::preset(&self.preset)?, self.seed)?,
             },
         };
-        let Self { past_channels, known_channels, vectors, .. } = *self;
-        let inputs = Inputs { past_channels, known_channels, vectors };
+        let Self { past_channels, known_channels, vectors, returns, .. } = *self;
+        let inputs = Inputs { past_channels, known_channels, vectors, returns };
         let config = ModelConfig {
             trained: self.trained.unwrap_or(start.config().trained),
             counts: self.counts || start.config().counts,
@@ -129,8 +132,9 @@ fn describe(model: &Model, name: &str, format: Format) -> Outcome {
             say!("  forecasts   {} {step} from {} before them", config.horizon, config.context);
             say!("  network     {} wide, {} blocks, {} heads", config.d_model, config.layers, config.heads);
             say!(
-                "  says        nine quantiles{}",
-                if config.counts { ", and a negative binomial of counts" } else { "" }
+                "  says        nine quantiles{}{}",
+                if config.counts { ", and a negative binomial of counts" } else { "" },
+                if config.returns { ", and what share of sales comes back" } else { "" }
             );
             for (what, names) in
                 [("sees", config.past_channels.to_string()), ("knows", config.known_channels.to_string())]
@@ -167,6 +171,7 @@ mod tests {
             past_channels: Chosen::default(),
             known_channels: Chosen::default(),
             vectors: false,
+            returns: false,
             seed: 1,
             out,
         }
@@ -187,10 +192,13 @@ mod tests {
         let views = "views".parse().unwrap();
         let reading = folder.path().join("reading.safetensors");
         Prepare { past_channels: views, from: Some(wide), ..prepare(reading.clone()) }.run(Format::Text).unwrap();
+        assert!(!read(&reading).unwrap().config().returns);
         let carts = folder.path().join("carts.safetensors");
-        let asked = Prepare { past_channels: "carts".parse().unwrap(), from: Some(reading), ..prepare(carts.clone()) };
+        let carted = "carts".parse().unwrap();
+        let asked = Prepare { past_channels: carted, returns: true, from: Some(reading), ..prepare(carts.clone()) };
         asked.run(Format::Text).unwrap();
         let config = read(&carts).unwrap().config().clone();
+        assert!(config.returns);
         assert!(config.counts && config.past_channels.to_string() == "views,carts", "what a model had is kept");
         let again = prepare(plain.clone()).run(Format::Json).unwrap_err().to_string();
         assert!(again.contains("plain.safetensors is there already"), "{again}");

@@ -98,49 +98,67 @@ pub fn bound_contributions(
     series: SeriesKey,
     catalogue: &Catalogue,
 ) -> (Vec<OrderLine>, BoundReport) {
+    let lines: Vec<&OrderLine> = lines.iter().collect();
+    let (kept, report) = bounded_positions(&lines, bounds, key, period, series, catalogue);
+    let cut = |(position, quantity): (usize, f64)| OrderLine { quantity, ..lines[position].clone() };
+    let mut kept: Vec<OrderLine> = kept.into_iter().map(cut).collect();
+    kept.sort_by(by_time);
+    (kept, report)
+}
+
+/// As [`bound_contributions`]: positions of the lines that are kept and how many units of each, in no particular order.
+pub(super) fn bounded_positions(
+    lines: &[&OrderLine],
+    bounds: &ContributionBounds,
+    key: &ContributionKey,
+    period: Period,
+    series: SeriesKey,
+    catalogue: &Catalogue,
+) -> (Vec<(usize, f64)>, BoundReport) {
     let mut report = BoundReport::default();
-    let mut customers: BTreeMap<CustomerPseudonym, Vec<&OrderLine>> = BTreeMap::new();
-    let mut kept = Vec::new();
-    let mut take = |lines: Vec<&OrderLine>, report: &mut BoundReport| {
-        let units: f64 = lines.iter().map(|line| line.quantity).sum();
+    let mut customers: BTreeMap<CustomerPseudonym, Vec<usize>> = BTreeMap::new();
+    let mut kept: Vec<(usize, f64)> = Vec::new();
+    let mut take = |positions: &[usize], report: &mut BoundReport| {
+        let units: f64 = positions.iter().map(|&position| lines[position].quantity).sum();
         let before = kept.len();
-        take_bounded(&lines, bounds, key, |product| series.series_of(product, catalogue), &mut kept);
-        let units_kept: f64 = kept[before..].iter().map(|line| line.quantity).sum();
-        report.lines += lines.len();
+        take_bounded(lines, positions, bounds, key, |product| series.series_of(product, catalogue), &mut kept);
+        let units_kept: f64 = kept[before..].iter().map(|(_, quantity)| quantity).sum();
+        report.lines += positions.len();
         report.lines_kept += kept.len() - before;
         report.units += units;
         report.units_kept += units_kept;
-        report.customers_cut += usize::from(kept.len() - before < lines.len() || units_kept < units);
+        report.customers_cut += usize::from(kept.len() - before < positions.len() || units_kept < units);
     };
-    for line in lines.iter().filter(|line| period.contains(line.at.date())) {
+    for (position, line) in lines.iter().enumerate().filter(|(_, line)| period.contains(line.at.date())) {
         if let Some(customer) = line.customer {
-            customers.entry(customer).or_default().push(line);
+            customers.entry(customer).or_default().push(position);
         } else {
             report.anonymous_lines += 1;
-            take(vec![line], &mut report);
+            take(&[position], &mut report);
         }
     }
     report.customers = customers.len();
-    for lines in customers.into_values() {
-        take(lines, &mut report);
+    for positions in customers.into_values() {
+        take(&positions, &mut report);
     }
-    kept.sort_by(by_time);
     (kept, report)
 }
 
 /// Takes one customer's lines in hash order for as long as the bounds allow.
 fn take_bounded<'a>(
     lines: &[&'a OrderLine],
+    positions: &[usize],
     bounds: &ContributionBounds,
     key: &ContributionKey,
     series_of: impl Fn(&'a str) -> &'a str,
-    kept: &mut Vec<OrderLine>,
+    kept: &mut Vec<(usize, f64)>,
 ) {
-    let mut ranked: Vec<_> = lines.iter().map(|line| (key.rank(&identity(line)), *line)).collect();
-    ranked.sort_by(|(rank_a, a), (rank_b, b)| rank_a.cmp(rank_b).then_with(|| by_time(a, b)));
+    let mut ranked: Vec<_> = positions.iter().map(|&at| (key.rank(&identity(lines[at])), at)).collect();
+    ranked.sort_by(|(rank_a, a), (rank_b, b)| rank_a.cmp(rank_b).then_with(|| by_time(lines[*a], lines[*b])));
     let mut touched: BTreeSet<&str> = BTreeSet::new();
     let (mut lines_left, mut units_left) = (bounds.order_lines, bounds.units);
-    for (_, line) in ranked {
+    for (_, position) in ranked {
+        let line = lines[position];
         let id = series_of(&line.product);
         let fits = touched.contains(id) || touched.len() < bounds.series as usize;
         // Asked this way round, an undefined bound keeps nothing.
@@ -152,7 +170,7 @@ fn take_bounded<'a>(
         lines_left -= 1;
         let quantity = line.quantity.min(units_left);
         units_left -= quantity;
-        kept.push(OrderLine { quantity, ..line.clone() });
+        kept.push((position, quantity));
     }
 }
 

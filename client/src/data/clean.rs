@@ -136,7 +136,7 @@ pub fn clean(lines: &[OrderLine], rules: &CleaningRules) -> (Vec<OrderLine>, Cle
             report.cancelled += 1;
         } else if line.status == LineStatus::Returned && rules.returns == ReturnPolicy::Net {
             report.returned += 1;
-        } else if line.unit_price == Some(0.0) && !rules.keep_zero_prices {
+        } else if is_free(line, rules) {
             report.zero_price += 1;
         } else {
             demand.push(line.clone());
@@ -148,6 +148,16 @@ pub fn clean(lines: &[OrderLine], rules: &CleaningRules) -> (Vec<OrderLine>, Cle
     report.kept = demand.len();
     flag_outliers(&demand, rules.outlier_factor, &mut report);
     (demand, report)
+}
+
+/// Whether a price of 0 says that a line is no demand.
+fn is_free(line: &OrderLine, rules: &CleaningRules) -> bool {
+    line.unit_price == Some(0.0) && !rules.keep_zero_prices
+}
+
+/// Whether something was sold on a line, whatever came of it.
+pub(super) fn is_sale(line: &OrderLine, rules: &CleaningRules) -> bool {
+    line.quantity > 0.0 && line.status != LineStatus::Cancelled && !is_free(line, rules)
 }
 
 /// Returns by customer and product.

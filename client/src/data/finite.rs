@@ -38,6 +38,7 @@ pub fn check(series: &Series) -> Result<(), NotFinite> {
     refuse("the text's vector", series.text_vector.as_ref().filter(|vector| undefined(vector)).map(|_| 0))?;
     let Some(further) = series.further.as_deref() else { return Ok(()) };
     refuse("a channel of the past", further.past.iter().position(|row| row.iter().any(|x| x.is_infinite())))?;
+    refuse("what came back", further.returns.iter().position(|row| undefined(row)))?;
     refuse("a further channel", further.known.iter().position(|row| undefined(row)))?;
     refuse("the product's vector", undefined(&further.vector).then_some(0))
 }

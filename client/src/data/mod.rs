@@ -2,7 +2,8 @@
 //!
 //! The way of an order line: [`ingest`] parses it or rejects it with its line number, [`store`] keeps it,
 //! [`clean`] decides what counts as demand, [`bound`] limits what one customer contributes, [`series`] adds it
-//! up by step, [`calendar`] says what is known in advance, [`signals`] joins what else is known, [`window`] cuts examples.
+//! up by step, [`calendar`] says what is known in advance, [`signals`] joins what else is known, [`returns`] books what came
+//! back on the day of its sale, [`window`] cuts examples.
 //! [`finite`] refuses series that no model can read.
 //! [`check`] reports on all of it, [`import_report`] on one import. [`vault`] seals what is stored; [`training_use`] tells a
 //! customer what became of a line.
@@ -23,6 +24,7 @@ pub mod order;
 pub mod planned;
 pub mod prepare;
 pub mod pseudonym;
+pub mod returns;
 pub mod scale;
 pub mod series;
 pub mod signals;

@@ -5,6 +5,8 @@
 //! way (clean → bound → add up), so that they differ in nothing else, unless the merchant asks for local ones that are
 //! winsorised.
 
+use std::sync::Arc;
+
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,7 @@ use super::{
     holidays::{self, Country},
     order::{Catalogue, OrderLine, Period, SalesRow},
     pseudonym::ContributionKey,
+    returns,
     series::{Frequency, MissingDay, Series, SeriesKey, SeriesSpec, series_from_orders, series_from_sales},
     signals::{
         Inputs, Joined, Signals, add_review_texts, attach,
@@ -214,7 +217,7 @@ fn build(
         return Err(PrepareError::Empty);
     }
     let nothing = PrepareError::NothingInPeriod { start: spec.period.start(), end: spec.period.end() };
-    let mut lines = Vec::new();
+    let (mut lines, mut sales) = (Vec::new(), Vec::new());
     let mut prepared = if tables.orders.is_empty() {
         let series = series_from_sales(tables.sales, tables.catalogue, &spec, choice.missing);
         Prepared { series, cleaning: None, bounds: None, lowered: Lowered::default() }
@@ -222,11 +225,20 @@ fn build(
         let cleaning;
         (lines, cleaning) = clean(tables.orders, &choice.cleaning);
         lines.retain(|line| spec.period.contains(line.at.date()));
+        if choice.inputs.returns {
+            sales = returns::sales(tables.orders, &choice.cleaning);
+            sales.retain(|sale| spec.period.contains(sale.line.at.date()));
+        }
         let mut report = None;
         if let Some(plan) = plan.filter(|plan| plan.privacy.unit == PrivacyUnit::Customer) {
-            let (kept, dropped) =
-                bound_contributions(&lines, &plan.bounds, &tables.key, spec.period, spec.key, tables.catalogue);
-            lines = kept;
+            let (bounds, key, catalogue) = (&plan.bounds, &tables.key, tables.catalogue);
+            let dropped;
+            if choice.inputs.returns {
+                (sales, dropped) = returns::bound(&sales, bounds, key, spec.period, spec.key, catalogue);
+                lines = returns::demand(&sales);
+            } else {
+                (lines, dropped) = bound_contributions(&lines, bounds, key, spec.period, spec.key, catalogue);
+            }
             report = Some(dropped);
         }
         let series = series_from_orders(&lines, tables.catalogue, &spec);
@@ -239,17 +251,28 @@ fn build(
         holidays::fill(&mut prepared.series, &tables.catalogue.holidays, country);
     }
     if let Some(signals) = tables.signals {
-        join(&mut prepared.series, tables, signals, &lines, spec, choice.inputs, plan);
+        // Under bounds, all lines in which a customer is left, those that came back whole among them.
+        let sold: Vec<OrderLine> = sales.iter().filter(|_| plan.is_some()).map(|sale| sale.line.clone()).collect();
+        let kept = if sold.is_empty() { &lines } else { &sold };
+        join(&mut prepared.series, tables, signals, [&lines, kept], spec, choice.inputs, plan);
+    }
+    if choice.inputs.returns {
+        let recorded = plan.is_none().then(|| returns::are_recorded(tables.orders));
+        let by_step = returns::by_step(&sales, &prepared.series, spec.key, tables.catalogue, recorded);
+        for (one, steps) in prepared.series.iter_mut().zip(by_step) {
+            Arc::make_mut(one.further.get_or_insert_default()).returns = steps;
+        }
     }
     Ok(prepared)
 }
 
-/// Joins signals with series: with a plan what its unit bounds, without one everything.
+/// Joins signals with series: with a plan what its unit bounds, without one everything. `lines` are those that count as
+/// demand, and those that tell in which series a customer is.
 fn join(
     series: &mut [Series],
     tables: &Tables<'_>,
     signals: &Signals,
-    lines: &[OrderLine],
+    [lines, kept]: [&[OrderLine]; 2],
     spec: SeriesSpec,
     inputs: Inputs,
     plan: Option<&PrivacyPlan>,
@@ -262,7 +285,7 @@ fn join(
         Some(_) => records.retain(|record| spec.period.contains(record.day)),
     }
     if let Some(plan) = plan.filter(|plan| plan.privacy.unit == PrivacyUnit::Customer) {
-        records = private::bound(records, lines, &plan.bounds, &tables.key, spec.key, tables.catalogue);
+        records = private::bound(records, kept, &plan.bounds, &tables.key, spec.key, tables.catalogue);
     }
     let joined = Joined {
         records,

@@ -88,7 +88,8 @@ fn seen_with(orders: &[OrderLine], signals: &Signals, plan: &PrivacyPlan, by: Se
                 let known: Vec<_> = s.known.iter().map(|step| step.map(f32::to_bits)).collect();
                 let further = s.further.as_deref().cloned().unwrap_or_default();
                 let past: Vec<_> = further.past.iter().map(|step| step.map(f32::to_bits)).collect();
-                let all = format!("{} {y:?} {known:?} {:?} {} {past:?}", s.start, s.attributes, s.text);
+                let returns: Vec<_> = further.returns.iter().map(|step| step.map(f32::to_bits)).collect();
+                let all = format!("{} {y:?} {known:?} {:?} {} {past:?} {returns:?}", s.start, s.attributes, s.text);
                 (s.id, all)
             })
             .collect(),

@@ -28,7 +28,8 @@ const OTHERS_MIN: u32 = 10;
 /// out, since each is one of the other's.
 pub fn out_of_proportion(past: &[f32]) -> Option<usize> {
     let sold = |y: &f32| *y != 0.0 && y.is_finite();
-    let (at, largest) = past.iter().enumerate().filter(|(_, y)| sold(y)).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))?;
+    let (at, largest) =
+        past.iter().enumerate().filter(|(_, y)| sold(y)).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))?;
     let others = past.iter().enumerate().filter(|(step, y)| *step != at && sold(y));
     let (sum, count) = others.fold((0.0, 0_u32), |(sum, count), (_, y)| (sum + f64::from(y.abs()), count + 1));
     let stands_out = count >= OTHERS_MIN && f64::from(largest.abs()) > PROPORTION_MAX * sum / f64::from(count);

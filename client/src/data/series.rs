@@ -94,6 +94,8 @@ pub struct Further {
     pub known: Vec<[f32; EXTRA_KNOWN]>,
     /// The merchant's own vector of the product, `[TEXT_BUCKETS]`.
     pub vector: Vec<f32>,
+    /// Units sold, and units of them that came back, `[y.len()]` (see [`super::returns`]).
+    pub returns: Vec<[f32; 2]>,
 }
 
 impl Series {

@@ -14,6 +14,7 @@ use super::{
     order::{Catalogue, OrderLine},
     prepare::{PrepareError, SeriesChoice, period_of},
     pseudonym::ContributionKey,
+    returns,
 };
 
 /// What a step of private training uses of one order line.
@@ -44,7 +45,8 @@ impl fmt::Display for TrainingUse {
     }
 }
 
-/// What private training under `plan` uses of each of one customer's lines, in their order.
+/// What private training under `plan` uses of each of one customer's lines, in their order. For a model with a head for
+/// returns, which `choice` says, lines that came back are used too.
 ///
 /// # Errors
 /// [`PrepareError::Period`] where the plan's period is none.
@@ -56,7 +58,10 @@ pub fn training_use(
     catalogue: &Catalogue,
 ) -> Result<Vec<TrainingUse>, PrepareError> {
     let period = period_of(plan)?;
-    let (mut demand, _) = clean(lines, &choice.cleaning);
+    let mut demand = match choice.inputs.returns {
+        false => clean(lines, &choice.cleaning).0,
+        true => returns::sales(lines, &choice.cleaning).into_iter().map(|sale| sale.line).collect(),
+    };
     let mut kept = match plan.privacy.unit {
         PrivacyUnit::Customer => bound_contributions(&demand, &plan.bounds, key, period, choice.by, catalogue).0,
         PrivacyUnit::Series | PrivacyUnit::Merchant => demand.clone(),
@@ -92,6 +97,7 @@ mod tests {
     use crate::data::{
         order::{CustomerPseudonym, LineStatus},
         pseudonym::DataSecret,
+        signals::Inputs,
     };
 
     fn plan(unit: PrivacyUnit) -> PrivacyPlan {
@@ -147,6 +153,17 @@ mod tests {
         kept.sort_by(f64::total_cmp);
         assert_eq!(kept, [1.0, 2.0]);
         assert_eq!(uses.iter().filter(|one| **one == TrainingUse::LeftOutByBounds).count(), 1);
+        // A line that came back is of use to a model with a head for returns, and shares the bounds.
+        let mut back = lines.clone();
+        back[0].status = LineStatus::Returned;
+        let uses = |returns| {
+            let choice = SeriesChoice::default().for_inputs(Inputs { returns, ..Inputs::default() });
+            training_use(&back, &choice, &plan(PrivacyUnit::Customer), &key, &catalogue).unwrap()
+        };
+        assert_eq!(uses(false)[0], TrainingUse::NoDemand);
+        assert!(!uses(true)[..3].contains(&TrainingUse::NoDemand));
+        let is_used = |one: &&TrainingUse| matches!(one, TrainingUse::Used { .. });
+        assert_eq!([uses(false), uses(true)].map(|uses| uses.iter().filter(is_used).count()), [2, 2]);
         let uses = training_use(&lines, &choice, &plan(PrivacyUnit::Series), &key, &catalogue).unwrap();
         assert!(uses[..3].iter().all(|one| *one == TrainingUse::Used { units: 2.0 }));
     }

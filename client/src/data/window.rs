@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::returns::settled_steps;
 use super::series::{Further, KNOWN_CHANNELS, Series};
 use super::signals::{EXTRA_KNOWN, PAST_CHANNELS};
 use crate::text::{DEFAULT_SALT, HashedNgrams, TextEncoder, hash_attributes};
@@ -43,7 +44,8 @@ pub struct Window {
     pub statics: Arc<StaticInputs>,
     /// Future target `[horizon]`; `NaN` where missing or not yet known. Never an input.
     pub future: Vec<f32>,
-    /// What else was chosen: the past `[context]`, what is known `[context + horizon]`; `None` where nothing was.
+    /// What else was chosen: the past `[context]`, what is known and what came back `[context + horizon]`; `None` where nothing
+    /// was. What came back of the future is never an input.
     pub further: Option<Arc<Further>>,
 }
 
@@ -93,21 +95,40 @@ impl Window {
                 step.and_then(|step| series.known.get(step)).copied().unwrap_or([0.0; KNOWN_CHANNELS])
             })
             .collect();
-        let further = series.further.as_deref().map(|further| Arc::new(cut_out(further, cut, shape)));
+        let further = series.further.as_deref().map(|further| Arc::new(cut_out(series, further, cut, shape)));
         Self { past, known, statics, future, further }
     }
 }
 
-/// What a window sees of the further inputs: the past ends with it, and what lies outside the series is not known.
-fn cut_out(further: &Further, cut: usize, shape: WindowShape) -> Further {
+/// Largest count that a distribution of counts is fitted to.
+const COUNT_MAX: f32 = 1e5;
+
+impl Window {
+    /// Whether all that was observed are whole numbers of nothing or something, few enough for their likelihood in `f32`.
+    pub fn holds_counts(&self) -> bool {
+        let mut observed = self.past.iter().chain(&self.future).filter(|y| !y.is_nan());
+        observed.all(|y| *y >= 0.0 && *y < COUNT_MAX && y.fract() == 0.0)
+    }
+}
+
+/// What a window sees of the further inputs: the past ends with it, and what lies outside the series is not known. What came
+/// back of a step is known when time enough has passed: of the past by the cut, of the future by the end of the series.
+fn cut_out(series: &Series, further: &Further, cut: usize, shape: WindowShape) -> Further {
     let step = |i: usize| (cut + i).checked_sub(shape.context);
     let past = |i| step(i).and_then(|step| further.past.get(step)).copied().unwrap_or([f32::NAN; PAST_CHANNELS]);
     let known = |i| step(i).and_then(|step| further.known.get(step)).copied().unwrap_or([0.0; EXTRA_KNOWN]);
+    let settled = settled_steps(series.frequency);
+    let returns = |i: usize| {
+        let known = if i < shape.context { cut.min(series.y.len()) } else { series.y.len() };
+        let step = step(i).filter(|step| step + settled < known);
+        step.and_then(|step| further.returns.get(step)).copied().unwrap_or([f32::NAN; 2])
+    };
     let empty = |is_empty: bool, len: usize| if is_empty { 0 } else { len };
     Further {
         past: (0..empty(further.past.is_empty(), shape.context)).map(past).collect(),
         known: (0..empty(further.known.is_empty(), shape.context + shape.horizon)).map(known).collect(),
         vector: further.vector.clone(),
+        returns: (0..empty(further.returns.is_empty(), shape.context + shape.horizon)).map(returns).collect(),
     }
 }
 

@@ -55,7 +55,10 @@ fn forecasts(frequency: Frequency, y: &[f32]) -> [Vec<[f32; LEVELS_LEN]>; 2] {
         let quantiles = forecasters.answers(way, &[(&one, y.len())], HORIZON).unwrap().remove(0).quantiles;
         assert_eq!(quantiles.len(), HORIZON);
         for q in &quantiles {
-            assert!(q.iter().all(|q| q.is_finite()) && q.windows(2).all(|w| w[0] <= w[1]), "{frequency:?} {way:?}: {q:?}");
+            assert!(
+                q.iter().all(|q| q.is_finite()) && q.windows(2).all(|w| w[0] <= w[1]),
+                "{frequency:?} {way:?}: {q:?}"
+            );
             assert!(y.iter().any(|y| *y < 0.0) || q[0] >= 0.0, "{frequency:?} {way:?}: {q:?}");
         }
         quantiles

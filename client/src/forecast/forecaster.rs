@@ -5,11 +5,11 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, activation};
 
 use crate::data::window::{Window, WindowShape};
 use crate::device::{Work, in_passes, passes};
-use crate::model::{self, Batch, ForwardError, Model, ModelError, QUANTILE_COUNT, Weights};
+use crate::model::{self, Batch, ForwardError, Model, ModelConfig, ModelError, QUANTILE_COUNT, Weights};
 use forecastle_proto::model::ModelSnapshot;
 
 /// Quantile forecast of one window.
@@ -34,6 +34,29 @@ pub struct NegativeBinomial {
     pub mean: f32,
     /// α.
     pub dispersion: f32,
+}
+
+impl NegativeBinomial {
+    /// μ + αμ².
+    pub fn variance(self) -> f64 {
+        let (mean, dispersion) = (f64::from(self.mean), f64::from(self.dispersion));
+        mean + dispersion * mean * mean
+    }
+
+    /// Probability of nothing at all, `(1 + αμ)^(−1/α)`.
+    pub fn zero(self) -> f64 {
+        let (mean, dispersion) = (f64::from(self.mean), f64::from(self.dispersion));
+        (-(dispersion * mean).ln_1p() / dispersion).exp()
+    }
+}
+
+/// What the heads beside the quantiles say of windows; `None` of a head that the model has not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Heads {
+    /// Distribution of each step's counts, `[window][horizon]`.
+    pub counts: Option<Vec<Vec<NegativeBinomial>>>,
+    /// Share of each step's sales that comes back, `[window][horizon]`, between 0 and 1.
+    pub returns: Option<Vec<Vec<f32>>>,
 }
 
 /// A model ready to forecast.
@@ -83,30 +106,53 @@ impl Forecaster {
         Ok(forecasts)
     }
 
+    /// Settings of its network.
+    pub fn config(&self) -> &ModelConfig {
+        self.model.config()
+    }
+
     /// The distribution of each window's counts, `[window][horizon]`; `None` where the model has no head for counts.
     ///
     /// # Errors
     /// [`ForwardError`] names the window that does not fit, or the device that failed.
     pub fn counts(&self, windows: &[Window]) -> Result<Option<Vec<Vec<NegativeBinomial>>>, ForwardError> {
+        Ok(self.heads(windows)?.counts)
+    }
+
+    /// What the heads beside the quantiles say, in one pass.
+    ///
+    /// # Errors
+    /// [`ForwardError`] names the window that does not fit, or the device that failed.
+    pub fn heads(&self, windows: &[Window]) -> Result<Heads, ForwardError> {
         let (device, config) = (model::device(), self.model.config());
-        if !config.counts {
-            return Ok(None);
+        let mut heads = Heads { counts: config.counts.then(Vec::new), returns: config.returns.then(Vec::new) };
+        let numbers = 2 * usize::from(config.counts) + usize::from(config.returns);
+        if numbers == 0 {
+            return Ok(heads);
         }
-        let mut all = Vec::with_capacity(windows.len());
         let forward = |piece: Range<usize>| {
             let batch = Batch::pass(config, &windows[piece.clone()], &device).map_err(|e| e.shifted(piece.start))?;
-            let counts = model::forecast_outputs(config, &self.weights, &batch).counts;
-            let model::Counts { log_mean, log_dispersion } = counts.expect("the settings ask for counts");
-            // One read for both: each waits for the device.
-            Ok::<_, ForwardError>(passes::read(Tensor::stack::<4>(vec![log_mean, log_dispersion], 3))?)
+            let model::Outputs { counts, returns, .. } = model::forecast_outputs(config, &self.weights, &batch);
+            let counts = counts.into_iter().flat_map(|counts| [counts.log_mean, counts.log_dispersion]);
+            let all: Vec<_> = counts.chain(returns.map(activation::sigmoid)).collect();
+            // One read for all: each waits for the device.
+            Ok::<_, ForwardError>(passes::read(Tensor::stack::<4>(all, 3))?)
         };
         in_passes(Work::Rows, windows.len(), forward, |piece, values| {
-            let windows = values.chunks_exact(2 * config.horizon).take(piece.len());
-            let step = |pair: &[f32]| NegativeBinomial { mean: pair[0].exp(), dispersion: pair[1].exp() };
-            all.extend(windows.map(|window| window.chunks_exact(2).map(step).collect()));
+            for window in values.chunks_exact(numbers * config.horizon).take(piece.len()) {
+                let steps = window.chunks_exact(numbers);
+                if let Some(counts) = &mut heads.counts {
+                    let (mean, dispersion) = (|step: &[f32]| step[0].exp().min(f32::MAX), |step: &[f32]| step[1].exp());
+                    let step = |step| NegativeBinomial { mean: mean(step), dispersion: dispersion(step) };
+                    counts.push(steps.clone().map(step).collect());
+                }
+                if let Some(returns) = &mut heads.returns {
+                    returns.push(steps.map(|step| step[numbers - 1]).collect());
+                }
+            }
             Ok(())
         })?;
-        Ok(Some(all))
+        Ok(heads)
     }
 }
 
@@ -128,7 +174,7 @@ fn unscaled(window: &Window, values: &[f32], scale: f32) -> Forecast {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ModelConfig, example};
+    use crate::model::example;
 
     const ROWS: usize = passes::Passes::CPU.rows;
 
@@ -174,6 +220,34 @@ mod tests {
                 assert!((q[0]..=q[8]).contains(&count.mean) && count.dispersion > 0.0, "{q:?} {count:?}");
             }
         }
+    }
+
+    #[test]
+    fn heads_that_are_asked_together_say_what_they_say_alone() {
+        let plain = ModelConfig::preset("nano-daily").unwrap();
+        let both = example::model(&ModelConfig { counts: true, returns: true, ..plain.clone() }, 1);
+        let windows = example::windows(&plain, ROWS + 3, 2);
+        let heads = Forecaster::of(both.clone()).heads(&windows).unwrap();
+        let alone = |counts, returns| {
+            let model = both.with_settings(&ModelConfig { counts, returns, ..plain.clone() }, 5).unwrap();
+            Forecaster::of(model).heads(&windows).unwrap()
+        };
+        assert_eq!(alone(false, false), Heads::default());
+        assert_eq!(alone(true, false), Heads { returns: None, ..heads.clone() });
+        assert_eq!(alone(false, true), Heads { counts: None, ..heads.clone() });
+        let (counts, returns) = (heads.counts.unwrap(), heads.returns.unwrap());
+        assert!(counts.len() == windows.len() && counts.iter().all(|steps| steps.len() == 28));
+        assert!(returns.len() == windows.len() && returns.iter().all(|steps| steps.len() == 28));
+        assert!(returns.iter().flatten().all(|rate| (0.0..=1.0).contains(rate)));
+        assert_ne!(returns[0], returns[ROWS + 1]);
+    }
+
+    #[test]
+    fn a_distribution_of_counts_has_the_variance_and_the_zeros_of_its_formula() {
+        let geometric = NegativeBinomial { mean: 3.0, dispersion: 1.0 };
+        assert!((geometric.variance() - 12.0).abs() < 1e-12 && (geometric.zero() - 0.25).abs() < 1e-12);
+        let poisson = NegativeBinomial { mean: 2.0, dispersion: 1e-7 };
+        assert!((poisson.zero() - (-2.0_f64).exp()).abs() < 1e-6, "{}", poisson.zero());
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub mod served;
 pub mod stacking;
 
 pub use conformal::{Calibration, PastForecasts};
-pub use forecaster::{Forecast, Forecaster, NegativeBinomial};
+pub use forecaster::{Forecast, Forecaster, Heads, NegativeBinomial};
 pub use served::{Served, Way};
 
 #[cfg(test)]

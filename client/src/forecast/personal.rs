@@ -109,6 +109,11 @@ impl Personal {
         Ok(forecasts)
     }
 
+    /// The model under the calibration: what it says beside quantiles is not calibrated.
+    pub fn forecaster(&self) -> &Forecaster {
+        &self.forecaster
+    }
+
     /// Learns from the windows of past origins, oldest first.
     fn calibrate(forecaster: &Forecaster, origins: &[CutWindows<'_>]) -> Result<Calibration, ForwardError> {
         let past = origins.iter().filter(|windows| windows.count() > 0).map(|windows| {

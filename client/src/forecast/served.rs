@@ -261,6 +261,15 @@ pub struct Forecasters<'a> {
 }
 
 impl Forecasters<'_> {
+    /// The merchant's own model behind a way, if there is one.
+    pub(super) fn own(&self, way: Way) -> Option<&Personal> {
+        match way {
+            Way::Personal => self.personal,
+            Way::NoFederation => self.unfederated.or(self.personal),
+            Way::Model | Way::Baseline(_) => None,
+        }
+    }
+
     /// Forecasts `horizon` steps (at most the model's) after each cut. Baselines use every core.
     ///
     /// # Errors
@@ -279,12 +288,7 @@ impl Forecasters<'_> {
                 method.forecast(&history, &history.future(horizon))
             })),
             Way::Model | Way::Personal | Way::NoFederation => {
-                let own = match way {
-                    Way::Personal => self.personal,
-                    Way::NoFederation => self.unfederated.or(self.personal),
-                    _ => None,
-                };
-                if let Some(own) = own {
+                if let Some(own) = self.own(way) {
                     let known: Vec<Series> = items.iter().map(|(series, cut)| series.up_to(*cut)).collect();
                     return Ok(of_model(own.predict(&known, horizon)?));
                 }

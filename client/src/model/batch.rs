@@ -8,15 +8,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::config::ModelConfig;
 use super::further::{FurtherHost, FurtherInputs};
+use super::returns::{Returned, ReturnedHost};
 use crate::data::calendar::{YEAR_COS, YEAR_SIN};
 use crate::data::finite::NotFinite;
 use crate::data::scale::{out_of_proportion, scale};
 use crate::data::series::{Further, KNOWN_CHANNELS};
 use crate::data::window::{ATTRIBUTE_BUCKETS, TEXT_BUCKETS, Window};
 use crate::device::{DeviceFailure, passes::DeviceCause};
-
-/// Largest count that the head for counts is shown.
-const COUNT_MAX: f32 = 1e5;
 
 /// Why windows do not make a batch.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -105,6 +103,8 @@ pub struct Batch {
     counted: Tensor<2>,
     /// What else the model reads; `None` where it reads nothing else.
     pub(super) further: Option<FurtherInputs>,
+    /// What was sold and came back; `None` for models without a head for it.
+    pub(super) returned: Option<Returned>,
     scales: Vec<f32>,
 }
 
@@ -182,6 +182,7 @@ impl Batch {
             row_weight: Tensor::from_data(TensorData::new(host.row_weight, [u, rows]), device),
             counted: Tensor::from_data(TensorData::new(host.counted, [u, rows]), device),
             further: host.further.finish(config, u, rows, device),
+            returned: host.returned.finish(config, u, rows, device),
             scales: host.scales,
         })
     }
@@ -223,6 +224,7 @@ struct Host {
     counted: Vec<f32>,
     scales: Vec<f32>,
     further: FurtherHost,
+    returned: ReturnedHost,
 }
 
 impl Host {
@@ -240,6 +242,7 @@ impl Host {
             counted: Vec::with_capacity(count),
             scales: Vec::with_capacity(count),
             further: FurtherHost::default(),
+            returned: ReturnedHost::default(),
         }
     }
 
@@ -270,18 +273,25 @@ impl Host {
             self.cell_weight.push(if y.is_nan() { 0.0 } else { 1.0 / cells });
         }
         self.row_weight.push(weight);
-        self.counted.push(if counts_only(window) { 1.0 } else { 0.0 });
+        self.counted.push(if window.holds_counts() { 1.0 } else { 0.0 });
         self.scales.push(scale);
         if !config.inputs().is_empty() {
             self.further.push(config, window, scale);
+        }
+        if config.returns {
+            self.returned.push(config, window);
         }
         Ok(())
     }
 
     fn push_empty(&mut self, config: &ModelConfig) {
         let (context, horizon) = (config.context, config.horizon);
-        if !config.inputs().is_empty() {
-            self.further.push(config, &Window::empty(config.shape()), 1.0);
+        let empty = (!config.inputs().is_empty()).then(|| Window::empty(config.shape()));
+        if let Some(empty) = &empty {
+            self.further.push(config, empty, 1.0);
+        }
+        if let Some(empty) = empty.filter(|_| config.returns) {
+            self.returned.push(config, &empty);
         }
         let zeros = |values: &mut Vec<f32>, n: usize| values.extend(std::iter::repeat_n(0.0, n));
         zeros(&mut self.past, context);
@@ -298,15 +308,9 @@ impl Host {
     }
 }
 
-/// Whether all that was observed are whole numbers of nothing or something, few enough for their likelihood in `f32`.
-fn counts_only(window: &Window) -> bool {
-    let observed = window.past.iter().chain(&window.future).filter(|y| !y.is_nan());
-    observed.clone().all(|y| *y >= 0.0 && *y < COUNT_MAX && y.fract() == 0.0)
-}
-
 /// Whether no number is infinite, and none undefined where that has no meaning.
 fn is_fine(further: &Further) -> bool {
-    let past = further.past.iter().flatten().all(|x| !x.is_infinite());
+    let past = further.past.iter().flatten().chain(further.returns.iter().flatten()).all(|x| !x.is_infinite());
     past && further.known.iter().flatten().chain(&further.vector).all(|x| x.is_finite())
 }
 

@@ -50,6 +50,9 @@ pub struct ModelConfig {
     /// Whether a negative binomial of each step is forecast beside the quantiles.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counts: bool,
+    /// Whether the share of each step's sales that comes back is forecast beside the quantiles.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub returns: bool,
     /// Which parameters rounds train.
     #[serde(default, skip_serializing_if = "Trained::is_default")]
     pub trained: Trained,
@@ -162,6 +165,7 @@ impl ModelConfig {
             year_waves: false,
             skip: SkipKind::Structural,
             counts: false,
+            returns: false,
             trained: Trained::Heads,
             text_encoder: None,
             past_channels: Chosen::default(),
@@ -197,14 +201,15 @@ impl ModelConfig {
 
     /// What it reads beside numbers, calendar, attributes and text.
     pub fn inputs(&self) -> Inputs {
-        Inputs { past_channels: self.past_channels, known_channels: self.known_channels, vectors: self.vectors }
+        let Self { past_channels, known_channels, vectors, returns, .. } = *self;
+        Inputs { past_channels, known_channels, vectors, returns }
     }
 
     /// The same network, set to read these inputs and no others.
     #[must_use]
     pub fn with_inputs(self, inputs: Inputs) -> Self {
-        let Inputs { past_channels, known_channels, vectors } = inputs;
-        Self { past_channels, known_channels, vectors, ..self }
+        let Inputs { past_channels, known_channels, vectors, returns } = inputs;
+        Self { past_channels, known_channels, vectors, returns, ..self }
     }
 
     /// Width of one attention head.

@@ -4,7 +4,7 @@
 //! sums of positive gaps from the median outwards, so quantiles can never cross. The output layer starts at zero:
 //! then `shift` and all corrections vanish and the structural forecast remains.
 //!
-//! Beside them stands a head for counts, where the settings ask for one.
+//! Beside them stand a head for counts and one for returns, where the settings ask for them.
 
 use burn::tensor::{Tensor, TensorData, activation};
 
@@ -16,6 +16,7 @@ use super::{
     QUANTILE_COUNT,
     counts::{self, Counts},
     parameters::OUTPUTS,
+    returns,
 };
 
 /// Bound on a quantile in asinh space: sinh(10) ≈ 11,000 times the mean of the context.
@@ -29,6 +30,8 @@ pub struct Outputs {
     pub quantiles: Tensor<4>,
     /// Distributions of counts, where the settings ask for them.
     pub counts: Option<Counts>,
+    /// Logits of the share of sales that comes back, `[unit, row, horizon]`, where the settings ask for them.
+    pub returns: Option<Tensor<3>>,
 }
 
 /// The heads' outputs.
@@ -60,8 +63,9 @@ pub(super) fn outputs(
     let z = (centre + shift + spread * offsets).clamp(-ASINH_MAX, ASINH_MAX);
     let factor = skip.effect.clone().reshape(steps).exp();
     let quantiles = (z.sinh() * factor).reshape([units, rows, horizon, QUANTILE_COUNT]);
+    let returns = config.returns.then(|| returns::head(config, weights, batch, hidden.clone()));
     let counts = config.counts.then(|| counts::head(config, weights, batch, skip, hidden, &quantiles));
-    Outputs { quantiles, counts }
+    Outputs { quantiles, counts, returns }
 }
 
 /// Matrix `[gap, quantile]` that adds up gaps from the median outwards.

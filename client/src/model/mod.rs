@@ -11,8 +11,6 @@
 //!
 //! The forward pass is written over explicit weights whose tensors carry a leading *unit* axis ([`Weights`]),
 //! so that one backward pass yields a separate gradient for every privacy unit.
-//!
-//! Left out for now: a head for returns.
 
 pub mod assets;
 mod batch;
@@ -26,6 +24,7 @@ mod further;
 mod heads;
 mod loss;
 mod parameters;
+mod returns;
 pub mod skip;
 mod weights;
 
@@ -312,7 +311,7 @@ pub fn encode_with(config: &ModelConfig, weights: &Weights, batch: &Batch, dropo
     encoder::encode(config, weights, batch, dropout)
 }
 
-/// The rest of [`forecast_outputs`], from the codes of [`encode`] on: skip, covariate effects, day head, quantiles, counts.
+/// The rest of [`forecast_outputs`], from the codes of [`encode`] on: skip, covariate effects, day head, quantiles, counts, returns.
 pub fn decode(config: &ModelConfig, weights: &Weights, batch: &Batch, codes: Tensor<3>) -> Outputs {
     let skip = skip::skip(config, weights, batch);
     heads::outputs(config, weights, batch, &skip, codes)

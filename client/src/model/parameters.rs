@@ -10,7 +10,7 @@ use rand_chacha::ChaCha12Rng;
 
 use super::config::{ModelConfig, Trained};
 use super::further;
-use super::{QUANTILE_COUNT, counts::COUNT_OUTPUTS, skip};
+use super::{QUANTILE_COUNT, counts::COUNT_OUTPUTS, returns, skip};
 use crate::data::series::KNOWN_CHANNELS;
 use crate::data::window::{ATTRIBUTE_BUCKETS, TEXT_BUCKETS};
 
@@ -54,7 +54,7 @@ pub(super) fn layout(config: &ModelConfig) -> ParameterLayout {
 /// Whether a parameter stands above the encoder: skip, effects, day head and output layer.
 pub(crate) fn above_the_encoder(entry: &ParameterEntry) -> bool {
     let named = |part: &str| entry.name.starts_with(part);
-    ["skip.", "quantiles.", "effect.", "day.", "output.", "counts."].into_iter().any(named)
+    ["skip.", "quantiles.", "effect.", "day.", "output.", "counts.", "returns."].into_iter().any(named)
         || named("further.") && [".shift", ".log_spread"].iter().any(|part| entry.name.ends_with(part))
 }
 
@@ -148,6 +148,13 @@ fn specs(config: &ModelConfig) -> Vec<Spec> {
     // Of further inputs, behind everything that is there without them.
     for further::Parameter { name, shape, part, fan_in: inputs } in further::parameters(config) {
         add(&name, &shape, part, inputs.map_or(Start::Constant(0.0), fan_in));
+    }
+    if config.returns {
+        let logit = (returns::PRIOR_RATE / (1.0 - returns::PRIOR_RATE)).ln();
+        add("returns.prior", &[1], Trained::Skip, Start::Constant(logit));
+        add("returns.log_prior_units", &[1], Trained::Skip, Start::Constant(returns::PRIOR_UNITS.ln()));
+        add("returns.weight", &[config.day_hidden, 1], Trained::Skip, Start::Constant(0.0));
+        add("returns.bias", &[1], Trained::Skip, Start::Constant(0.0));
     }
     specs
 }

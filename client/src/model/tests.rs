@@ -232,7 +232,7 @@ fn further_windows(config: &ModelConfig) -> [Window; 2] {
     let steps = config.context + config.horizon;
     let known = (0..steps).map(|_| std::array::from_fn(|_| rng.random_range(0.0..1.0))).collect();
     let vector = bare.statics.text.clone();
-    let full = Window { further: Some(Arc::new(Further { past, known, vector })), ..bare.clone() };
+    let full = Window { further: Some(Arc::new(Further { past, known, vector, returns: Vec::new() })), ..bare.clone() };
     [full, bare]
 }
 
@@ -241,6 +241,7 @@ fn everything() -> Inputs {
         past_channels: PastChannel::ALL.iter().copied().collect(),
         known_channels: KnownFeature::ALL.iter().copied().collect(),
         vectors: true,
+        returns: false,
     }
 }
 

@@ -88,7 +88,7 @@ pub fn attach(series: &mut [Series], joined: &Joined<'_>) {
         };
         let vector = signals.vectors.get(&one.id).filter(|_| inputs.vectors && *key == SeriesKey::Product);
         let vector = vector.map(|vector| project(vector)).unwrap_or_default();
-        one.further = Some(Arc::new(Further { past, known, vector }));
+        one.further = Some(Arc::new(Further { past, known, vector, returns: Vec::new() }));
     }
 }
 

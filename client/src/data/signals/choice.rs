@@ -201,6 +201,8 @@ pub struct Inputs {
     pub known_channels: Chosen<KnownFeature>,
     /// A vector that the merchant brings for each product.
     pub vectors: bool,
+    /// What came back of what was sold: read of the past, and forecast by a head of its own.
+    pub returns: bool,
 }
 
 impl Inputs {
@@ -216,6 +218,7 @@ impl Inputs {
             past_channels: self.past_channels.or(other.past_channels),
             known_channels: self.known_channels.or(other.known_channels),
             vectors: self.vectors || other.vectors,
+            returns: self.returns || other.returns,
         }
     }
 }

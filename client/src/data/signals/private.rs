@@ -25,6 +25,16 @@
 //! * From when to when events were logged at all: the first and the last event of a table are some customer's. A channel of
 //!   which a series has no record is missing in it; otherwise a step without one is 0.
 //!
+//! # What came back of what was sold
+//! A model with a head for returns is told, step by step of a series, units sold and units of them that came back
+//! ([`crate::data::returns`]). Both are sums over that customer's *bounded lines*: for such a model all that was sold is put
+//! before the bounds, lines that came back among them, and one cut (K lines, L series, Q units) decides what of each line
+//! counts as demand, as sold and as returned. What came back of a line depends on the same customer's lines alone. So a
+//! customer is in at most L series by its lines, returned ones included; records are kept in these series and fill up to L
+//! as above. The loss of the head is one more term of the window's loss: the series' gradient is clipped once, whatever
+//! terms it has, and moves by one vector of norm at most C. Whether returns are recorded at all must not be asked of all
+//! customers: a series of which no kept line came back says nothing of returns, again a function of that series alone.
+//!
 //! # Units: series and merchant
 //! A series with all that is recorded of its products is one unit, and changes nothing in any other. Reviews of orders are
 //! left out there too (an order has several series). A merchant's update is clipped whole, whatever it was computed from.
@@ -72,6 +82,7 @@ pub fn all(unit: PrivacyUnit) -> Inputs {
         past_channels: PastChannel::ALL.iter().copied().filter(bounded).collect(),
         known_channels: KnownFeature::ALL.iter().copied().collect(),
         vectors: true,
+        returns: true,
     }
 }
 
@@ -82,7 +93,7 @@ pub fn reads_stock(unit: PrivacyUnit) -> bool {
 
 /// Of each customer, the records in at most L series, those of its kept order lines among them.
 ///
-/// `kept`: bounded order lines. Records without a customer are left out.
+/// `kept`: bounded order lines, also those that count for returns alone. Records without a customer are left out.
 pub(in crate::data) fn bound<'a>(
     records: Vec<Record<'a>>,
     kept: &[OrderLine],

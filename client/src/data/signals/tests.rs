@@ -37,6 +37,7 @@ fn joined(mut one: Series, signals: &Signals, catalogue: &Catalogue) -> Series {
         past_channels: PastChannel::ALL.iter().copied().collect(),
         known_channels: KnownFeature::ALL.iter().copied().collect(),
         vectors: true,
+        ..Inputs::default()
     };
     let lines = [];
     let joined = Joined {
