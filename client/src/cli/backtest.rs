@@ -192,7 +192,8 @@ fn watched(
     Ok(result?)
 }
 
-fn read_model(path: &Path) -> Result<Model, Box<dyn std::error::Error + Send + Sync>> {
+/// Reads a model file.
+pub(super) fn read_model(path: &Path) -> Result<Model, Box<dyn std::error::Error + Send + Sync>> {
     let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let snapshot = ModelSnapshot::from_bytes(&durable::read(path)?).map_err(|e| named(&e))?;
     Ok(Model::from_snapshot(&snapshot).map_err(|e| named(&e))?)

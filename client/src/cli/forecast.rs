@@ -8,11 +8,13 @@ use serde_json::json;
 
 use super::{
     DeviceArguments, Format, Outcome,
+    backtest::read_model,
     base::{base_model, founding_model},
     print_json, text,
 };
 use crate::{
     data::{
+        clean::ReturnPolicy,
         order::plus_days,
         planned, prepare,
         scale::{PROPORTION_MAX, out_of_proportion},
@@ -23,12 +25,13 @@ use crate::{
     federation::home::Home,
     forecast::{
         Forecaster, Served, Way,
+        beside::{Beside, Returns},
         hierarchy::{Level, Quantiles, Weighting, with_totals},
         newcomer::{Analogues, Profile, launches},
         personal::Personal,
         served::Forecasters,
     },
-    model::{Model, QUANTILES},
+    model::{Model, ModelConfig, QUANTILE_COUNT, QUANTILES},
     train::{LocalTraining, merchant::past_min},
 };
 
@@ -38,6 +41,10 @@ use crate::{
 /// this merchant's own orders, and forecasts the days after the last order. Where `forecastle backtest --serve` found
 /// another way to be better for this merchant, that one is taken, and named. Products that are listed for later days and have
 /// no past are forecast from how similar ones began.
+///
+/// A model with a head for counts adds the columns count_mean, count_variance and count_zero (the probability that nothing is
+/// sold); one with a head for returns return_rate (the share of a step's sales that comes back), expected_returns and
+/// net_units. They stay empty for totals, for new products, and where they mean nothing.
 #[derive(Args)]
 #[command(after_help = "Examples:
   forecastle forecast --out forecasts.csv
@@ -49,6 +56,9 @@ pub(super) struct Arguments {
     /// Steps to forecast (default: as far as the model reaches, 28 days).
     #[arg(long, value_name = "STEPS")]
     horizon: Option<usize>,
+    /// Model file to forecast with (default: the federation's latest, or the warm start before the first download).
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
     /// File to write: unique_id, date, then the quantiles 0.1 to 0.9 (default: standard output).
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -100,6 +110,47 @@ struct Block {
     means: Option<Vec<f64>>,
     /// How it was made, in files.
     method: String,
+    /// What the heads say beside quantiles, `[horizon]`, a number for each of [`Columns`]; empty where they say nothing.
+    beside: Vec<Vec<Option<f64>>>,
+}
+
+/// Columns of what a model's heads say beside quantiles.
+struct Columns {
+    counts: bool,
+    returns: bool,
+}
+
+impl Columns {
+    /// Those of the model that speaks, if one does.
+    fn of(speaker: Option<&Forecaster>) -> Self {
+        let has = |head: fn(&ModelConfig) -> bool| speaker.is_some_and(|one| head(one.config()));
+        Self { counts: has(|config| config.counts), returns: has(|config| config.returns) }
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        let counts = ["count_mean", "count_variance", "count_zero"].into_iter().filter(|_| self.counts);
+        counts.chain(["return_rate", "expected_returns", "net_units"].into_iter().filter(|_| self.returns)).collect()
+    }
+
+    /// The numbers of each step of a forecast.
+    fn of_steps(&self, beside: &Beside, quantiles: &Quantiles, policy: ReturnPolicy) -> Vec<Vec<Option<f64>>> {
+        let of_step = |(step, quantiles): (usize, &[f32; QUANTILE_COUNT])| {
+            let mut numbers = Vec::new();
+            if self.counts {
+                let count = beside.counts.as_ref().and_then(|counts| counts.get(step));
+                let all = count.map(|count| [f64::from(count.mean), count.variance(), count.zero()]);
+                numbers.extend((0..3).map(|at| all.map(|all| all[at])));
+            }
+            if self.returns {
+                let rate = beside.rates.as_ref().and_then(|rates| rates.get(step));
+                let returns = rate.map(|rate| Returns::of(*rate, beside.expected(step, quantiles), policy));
+                let all = returns.map(|one| [one.rate, one.returned, one.net]);
+                numbers.extend((0..3).map(|at| all.map(|all| all[at])));
+            }
+            numbers
+        };
+        if self.names().is_empty() { Vec::new() } else { quantiles.iter().enumerate().map(of_step).collect() }
+    }
 }
 
 impl Block {
@@ -111,7 +162,13 @@ impl Block {
 pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome {
     arguments.device.choose()?;
     let store = DataStore::open(&home.data())?;
-    let (version, model) = base_model(home)?;
+    let (version, model) = match &arguments.model {
+        Some(file) => (json!(file), read_model(file)?),
+        None => {
+            let (version, model) = base_model(home)?;
+            (json!(version), model)
+        }
+    };
     let longest = model.shape().horizon;
     let horizon = arguments.horizon.unwrap_or(longest);
     if !(1..=longest).contains(&horizon) {
@@ -177,14 +234,18 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
         quantiles,
         means: None,
         method: served.to_string(),
+        beside: Vec::new(),
     };
-    let product = |(one, quantiles): (&Series, Quantiles)| block(Level::Product, &one.id, quantiles);
+    let columns = Columns::of(forecasters.speaker(&served));
+    let ends: Vec<_> = series.iter().map(|series| (series, series.y.len())).collect();
+    let beside = forecasters.beside(&served, &ends, horizon)?;
+    let product = |((one, quantiles), beside): ((&Series, Quantiles), &Beside)| Block {
+        beside: columns.of_steps(beside, &quantiles, choice.cleaning.returns),
+        ..block(Level::Product, &one.id, quantiles)
+    };
     let mut weighed = None;
     let mut blocks: Vec<Block> = match arguments.totals {
-        None => {
-            let ends: Vec<_> = series.iter().map(|series| (series, series.y.len())).collect();
-            series.iter().zip(serve(&ends)?).map(product).collect()
-        }
+        None => series.iter().zip(serve(&ends)?).zip(&beside).map(product).collect(),
         Some(wanted) => {
             let (hierarchy, products, totals) = with_totals(&series, horizon, past_min, &mut serve)?;
             weighed = Some((totals.weighting, totals.joined));
@@ -192,6 +253,7 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
             let all = series
                 .iter()
                 .zip(products)
+                .zip(&beside)
                 .map(product)
                 .chain(totalled.map(|(total, quantiles)| block(total.level, &total.name, quantiles)));
             let all = all.zip(totals.means).map(|(block, means)| Block { means: Some(means), ..block });
@@ -223,6 +285,9 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
             if arguments.totals.is_some() {
                 row["level"] = json!(block.level);
             }
+            for (at, name) in columns.names().into_iter().enumerate() {
+                row[name] = json!(block.beside.get(step).and_then(|numbers| numbers[at]));
+            }
             print_json(&row)?;
         }
         return Ok(());
@@ -235,6 +300,7 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
         if arguments.totals.is_some() {
             header.extend(["mean", "level"].map(str::to_owned));
         }
+        header.extend(columns.names().into_iter().map(str::to_owned));
         writer.write_record(&header)?;
         for (block, step) in blocks.iter().flat_map(|block| (0..block.quantiles.len()).map(move |step| (block, step))) {
             let mut record = vec![block.id.clone(), block.day(step)];
@@ -243,6 +309,10 @@ pub(super) fn run(home: &Home, arguments: &Arguments, format: Format) -> Outcome
                 let mean = block.means.as_ref().map_or(String::new(), |means| means[step].to_string());
                 record.extend([mean, block.level.name().to_owned()]);
             }
+            let number = |at: usize| block.beside.get(step).and_then(|numbers| numbers[at]);
+            record.extend(
+                (0..columns.names().len()).map(|at| number(at).map_or_else(String::new, |number| number.to_string())),
+            );
             writer.write_record(&record)?;
         }
         writer.flush()?;

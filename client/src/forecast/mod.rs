@@ -3,6 +3,7 @@
 //! Invariant: a forecast is a function of one window and one model; calibration and scores stay at the merchant.
 
 pub mod baseline;
+pub mod beside;
 pub mod conformal;
 pub mod forecaster;
 pub mod hierarchy;
