@@ -35,7 +35,8 @@ What a model reads is public and the same for all merchants. A further input has
 none at a merchant that does not have it. Under the unit `customer` rounds cannot train on stock, which is what customers
 bought before; the other channels of the past are bounded with order lines.")]
 pub(super) struct Prepare {
-    /// The network, from its warm start where one ships: nano-daily, nano-weekly, nano-weekly-long or small-daily.
+    /// The network, from its warm start where one ships: nano-daily, nano-weekly, nano-weekly-long; or small-daily, small-weekly,
+    /// which begin untrained, unless a file that `warm_start` made is given with --from.
     #[arg(long, value_name = "PRESET", default_value = "nano-daily", conflicts_with = "from")]
     preset: String,
     /// A model file to start from instead.
@@ -93,7 +94,11 @@ impl Prepare {
             None => match assets::warm_start(&self.preset) {
                 Ok(snapshot) => Model::from_snapshot(&snapshot)?,
                 // A preset without one begins with nothing learned; a name that is none is refused here.
-                Err(_) => Model::untrained(&ModelConfig::preset(&self.preset)?, self.seed)?,
+                Err(missing) => {
+                    let model = Model::untrained(&ModelConfig::preset(&self.preset)?, self.seed)?;
+                    eprintln!("forecastle: {missing}. This model begins untrained.");
+                    model
+                }
             },
         };
         let Self { past_channels, known_channels, vectors, returns, .. } = *self;

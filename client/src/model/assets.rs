@@ -1,7 +1,8 @@
 //! Warm starts that ship with the program.
 //!
 //! Each was trained on generated windows only (`cargo run --release --example warm_start`), so it has cost nobody
-//! any privacy. Left out: `small-daily`, whose file would outweigh the program; it starts untrained.
+//! any privacy. Left out: `small-daily` and `small-weekly`, of megabytes each; the error says
+//! how to make them.
 
 use forecastle_proto::model::ModelSnapshot;
 

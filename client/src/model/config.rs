@@ -13,7 +13,7 @@ use crate::data::{
 };
 
 /// Names of the presets.
-pub const PRESETS: [&str; 4] = ["nano-daily", "nano-weekly", "nano-weekly-long", "small-daily"];
+pub const PRESETS: [&str; 5] = ["nano-daily", "nano-weekly", "nano-weekly-long", "small-daily", "small-weekly"];
 
 /// Settings of the patch encoder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,15 +181,14 @@ impl ModelConfig {
             day_hidden: 16,
             ..nano.clone()
         };
+        let weekly =
+            |daily| Self { frequency: Frequency::Weekly, context: 52, horizon: 13, patch: 1, season: 1, ..daily };
         match name {
             "nano-daily" => Ok(nano),
-            "nano-weekly" => {
-                Ok(Self { frequency: Frequency::Weekly, context: 52, horizon: 13, patch: 1, season: 1, ..nano })
-            }
-            "nano-weekly-long" => {
-                Ok(Self { frequency: Frequency::Weekly, context: 52, horizon: 39, patch: 1, season: 52, ..nano })
-            }
+            "nano-weekly" => Ok(weekly(nano)),
+            "nano-weekly-long" => Ok(Self { horizon: 39, season: 52, ..weekly(nano) }),
             "small-daily" => Ok(small),
+            "small-weekly" => Ok(weekly(small)),
             other => Err(ModelError::Preset(other.into())),
         }
     }

@@ -58,7 +58,11 @@ pub enum ModelError {
     #[error("there is no model preset `{0}`; there are {list}", list = PRESETS.join(", "))]
     Preset(String),
     /// A preset without an embedded warm start.
-    #[error("no warm start ships for `{0}`; there are nano-daily, nano-weekly and nano-weekly-long")]
+    #[error(
+        "no warm start ships for `{0}`; there are nano-daily, nano-weekly and nano-weekly-long. In the source tree, `cargo run \
+         --release --example warm_start -- --preset {0} --out {0}.safetensors` makes one, always the same; then give it to \
+         `forecastle model prepare --from`"
+    )]
     NoWarmStart(String),
     /// A setting that no network can have.
     #[error("model setting `{setting}`: {why}")]

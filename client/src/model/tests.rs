@@ -24,6 +24,16 @@ fn every_preset_makes_a_model_that_survives_its_file() {
 }
 
 #[test]
+fn small_presets_read_what_nano_ones_read_with_more_parameters() {
+    for step in ["daily", "weekly"] {
+        let [nano, small] = ["nano", "small"].map(|size| ModelConfig::preset(&format!("{size}-{step}")).unwrap());
+        assert_eq!((nano.frequency, nano.shape(), nano.season), (small.frequency, small.shape(), small.season));
+        let [nano, small] = [nano, small].map(|config| Model::untrained(&config, 1).unwrap().values().len());
+        assert!((700_000..1_000_000).contains(&small) && nano < 60_000, "{step}: {nano} {small}");
+    }
+}
+
+#[test]
 fn nano_presets_train_at_most_five_hundred_values_in_rounds() {
     for preset in PRESETS.iter().filter(|p| p.starts_with("nano")) {
         let model = Model::untrained(&ModelConfig::preset(preset).unwrap(), 1).unwrap();
@@ -199,7 +209,12 @@ fn shipped_warm_starts_are_models_of_their_preset_and_were_trained() {
         };
         assert!(with_price(0.3) < with_price(0.0) && with_price(0.0) < with_price(-0.3), "{preset}");
     }
-    assert!(matches!(assets::warm_start("small-daily"), Err(ModelError::NoWarmStart(_))));
+    for preset in ["small-daily", "small-weekly"] {
+        let error = assets::warm_start(preset).unwrap_err();
+        assert!(matches!(error, ModelError::NoWarmStart(_)));
+        let command = format!("--example warm_start -- --preset {preset} --out {preset}.safetensors");
+        assert!(error.to_string().contains(&command), "{error}");
+    }
 }
 
 #[test]
