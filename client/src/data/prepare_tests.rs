@@ -279,3 +279,48 @@ fn stock_is_refused_under_the_unit_customer_and_no_day_is_missing_for_it() {
     assert_eq!(missing(PrivacyUnit::Customer, Inputs::default()).unwrap(), 0);
     assert_eq!(missing(PrivacyUnit::Series, inputs).unwrap(), 1);
 }
+
+#[test]
+fn one_cut_decides_what_of_a_line_was_sold_counts_and_came_back() {
+    let mut plan = plan(PrivacyUnit::Customer);
+    plan.bounds.units = 9.0;
+    // Ten lines of one customer, every second of which came back, and a return of half another line.
+    let mut lines: Vec<_> = (0..10).map(|order| line(Some(1), 1 + order, 0, 3 + order as i8, 2)).collect();
+    for line in &mut lines {
+        line.quantity = 4.0;
+    }
+    lines.iter_mut().step_by(2).for_each(|line| line.status = LineStatus::Returned);
+    let mut back = line(Some(1), 40, 0, 20, 2);
+    back.quantity = -2.0;
+    lines.push(back);
+    let catalogue = catalogue();
+    let key = DataSecret::from_bytes(&[7; 32]).unwrap().contribution_key();
+    let tables = Tables { orders: &lines, sales: &[], catalogue: &catalogue, signals: None, key };
+    let of = |returns, plan: Option<&PrivacyPlan>| {
+        let choice = SeriesChoice::default().for_inputs(Inputs { returns, ..Inputs::default() });
+        let prepared = match plan {
+            Some(plan) => bounded_series(&tables, choice, Frequency::Daily, plan),
+            None => local_series(
+                &tables,
+                choice,
+                Frequency::Daily,
+                Period::new(date(2024, 1, 1), date(2024, 2, 29)).unwrap(),
+                0,
+            ),
+        };
+        let series = prepared.unwrap().series;
+        let one = series.iter().find(|one| one.id == "p0").unwrap().clone();
+        let returns = one.further.as_ref().map(|further| further.returns.clone()).unwrap_or_default();
+        let sums = returns.iter().fold([0.0; 2], |sum, step| [sum[0] + step[0], sum[1] + step[1]]);
+        (one.y.iter().sum::<f32>(), sums, returns.iter().filter(|step| step[0] > 0.0).count(), one)
+    };
+    // At the merchant: all ten lines, and the same demand with the head and without.
+    let (demand, [sold, returned], steps, with) = of(true, None);
+    assert_eq!((demand, sold, returned, steps), (18.0, 40.0, 22.0, 10));
+    assert_eq!((of(false, None).3.y, of(false, None).3.further), (with.y, None));
+    // Under the plan at most nine units, in at most four lines; of each what counts and what came back is the whole.
+    let (demand, [sold, returned], steps, _) = of(true, Some(&plan));
+    assert!(sold == 9.0 && steps <= 4 && (demand + returned - sold).abs() < 1e-5, "{demand} {sold} {returned} {steps}");
+    assert!(returned > 0.0);
+    assert!(of(false, Some(&plan)).3.further.is_none());
+}
