@@ -242,6 +242,57 @@ pub(super) fn log_spread(config: &ModelConfig, weights: &Weights, inputs: Option
     Some(product(known[1].clone(), weights.swap_dims(1, 2)))
 }
 
+/// Tokens to which an input is added.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tokens {
+    Past,
+    Future,
+    Attributes,
+}
+
+/// An input that is added to tokens.
+pub(super) struct TokenInput {
+    /// Its name, for its parameters.
+    pub name: &'static str,
+    /// Where it is added.
+    pub tokens: Tokens,
+    /// Columns of the tensor that holds it.
+    columns: Range<usize>,
+}
+
+/// All inputs that are added to tokens.
+pub(super) fn token_inputs(config: &ModelConfig) -> Vec<TokenInput> {
+    let mut all = Vec::new();
+    for (at, channel) in config.past_channels.iter().enumerate() {
+        all.push(TokenInput { name: channel.name(), tokens: Tokens::Past, columns: 2 * at..2 * at + 2 });
+    }
+    let mut first = 0;
+    for feature in config.known_channels.iter() {
+        let columns = first..first + columns(feature).len();
+        first = columns.end;
+        for tokens in [Tokens::Past, Tokens::Future] {
+            all.push(TokenInput { name: feature.name(), tokens, columns: columns.clone() });
+        }
+    }
+    if config.vectors {
+        all.push(TokenInput { name: "vector", tokens: Tokens::Attributes, columns: 0..TEXT_BUCKETS });
+    }
+    all
+}
+
+impl FurtherInputs {
+    /// Values of an input, `[unit, row × steps, columns]`; `None` where the batch has none.
+    pub fn of(&self, input: &TokenInput) -> Option<Tensor<3>> {
+        let tensor = match input.tokens {
+            Tokens::Attributes => self.vector.as_ref(),
+            Tokens::Past if PastChannel::ALL.iter().any(|channel| channel.name() == input.name) => self.past.as_ref(),
+            Tokens::Past => self.known.as_ref().map(|known| &known[0]),
+            Tokens::Future => self.known.as_ref().map(|known| &known[1]),
+        };
+        Some(tensor?.clone().narrow(2, input.columns.start, input.columns.len()))
+    }
+}
+
 /// Adds further inputs to tokens of the past, of the future and of the attributes, `[unit, row × tokens, d_model]` each.
 pub(super) fn add_to_tokens(
     config: &ModelConfig,
@@ -250,29 +301,17 @@ pub(super) fn add_to_tokens(
     [mut past, mut future, mut attributes]: [Tensor<3>; 3],
 ) -> [Tensor<3>; 3] {
     let Some(inputs) = inputs else { return [past, future, attributes] };
-    let embedded = |input: &str, x: Tensor<3>, steps_a_token: usize| {
-        let get = |part: &str| weights.get(&format!("further.{input}.{part}"));
-        let [units, steps, width] = x.dims();
-        let patches = x.reshape([units, steps / steps_a_token, steps_a_token * width]);
-        product(patches, get("weight")) * get("gate")
-    };
-    if let Some(values) = &inputs.past {
-        for (at, channel) in config.past_channels.iter().enumerate() {
-            past = past + embedded(channel.name(), values.clone().narrow(2, 2 * at, 2), config.patch);
-        }
-    }
-    if let Some(known) = &inputs.known {
-        let mut first = 0;
-        for feature in config.known_channels.iter() {
-            let count = columns(feature).len();
-            let [of_past, of_future] =
-                known.each_ref().map(|x| embedded(feature.name(), x.clone().narrow(2, first, count), config.patch));
-            (past, future) = (past + of_past, future + of_future);
-            first += count;
-        }
-    }
-    if let Some(vector) = &inputs.vector {
-        attributes = attributes + embedded("vector", vector.clone(), 1);
+    for input in token_inputs(config) {
+        let Some(values) = inputs.of(&input) else { continue };
+        let (tokens, steps_a_token) = match input.tokens {
+            Tokens::Past => (&mut past, config.patch),
+            Tokens::Future => (&mut future, config.patch),
+            Tokens::Attributes => (&mut attributes, 1),
+        };
+        let get = |part: &str| weights.get(&format!("further.{}.{part}", input.name));
+        let [units, steps, width] = values.dims();
+        let patches = values.reshape([units, steps / steps_a_token, steps_a_token * width]);
+        *tokens = tokens.clone() + product(patches, get("weight")) * get("gate");
     }
     [past, future, attributes]
 }

@@ -21,6 +21,7 @@ mod encoder;
 #[cfg(test)]
 pub(crate) mod example;
 mod further;
+pub(crate) mod fused;
 mod heads;
 mod loss;
 mod parameters;
@@ -306,8 +307,12 @@ pub fn forecast_outputs(config: &ModelConfig, weights: &Weights, batch: &Batch) 
 /// The encoder's part of [`forecast_outputs`]: `[unit, row × horizon, day_features]` codes of the future steps.
 ///
 /// With a frozen encoder ([`Trained::freezes_the_encoder`]) it reads none of the federated parameters, and leaves no tape.
+/// Shared weights on the processor go the way of [`fused`].
 pub fn encode(config: &ModelConfig, weights: &Weights, batch: &Batch) -> Tensor<3> {
-    encode_with(config, weights, batch, None)
+    match weights.encoder() {
+        Some(encoder) => encoder.encode(batch),
+        None => encode_with(config, weights, batch, None),
+    }
 }
 
 /// As [`encode`], with dropout where there is any: for plain training of the encoder.

@@ -4,23 +4,26 @@
 //! share it, or one copy a unit. With one copy a unit, the gradient of a *sum* of unit losses with respect to
 //! copy `u` is the gradient of unit `u`'s own loss: the copies meet nowhere in the graph.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use forecastle_proto::model::ParameterEntry;
 
-use super::Model;
+use super::{Model, fused::Encoder};
 
 /// The parameters of one forward pass.
 #[derive(Clone)]
 pub struct Weights {
     tensors: HashMap<String, Tensor<3>>,
+    /// The encoder's way over the processor, where its parameters are constants.
+    encoder: Option<Arc<Encoder>>,
 }
 
 impl Weights {
     /// Shared weights without gradients.
     pub fn shared(model: &Model, device: &Device) -> Self {
-        Self::build(model, device, |_, tensor| tensor)
+        let encoder = crate::device::place().is_cpu().then(|| Arc::new(Encoder::new(model)));
+        Self { encoder, ..Self::build(model, device, |_, tensor| tensor) }
     }
 
     /// Weights of which `trained` says which require gradients, each in `units` copies; the others are shared and
@@ -49,7 +52,12 @@ impl Weights {
             let tensor = Tensor::from_data(TensorData::new(values, [1, rows, columns]), device);
             tensors.insert(entry.name.clone(), prepare(entry, tensor));
         }
-        Self { tensors }
+        Self { tensors, encoder: None }
+    }
+
+    /// The encoder's way over the processor, if that is where these weights are and they are constants.
+    pub(super) fn encoder(&self) -> Option<&Encoder> {
+        self.encoder.as_deref()
     }
 
     /// A parameter by name, `[unit, rows, columns]`.

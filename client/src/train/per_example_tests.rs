@@ -22,11 +22,22 @@ fn norm(v: &[f64]) -> f64 {
     v.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
+/// Gradient of one unit, in a pass of its own by the tensor library.
+fn alone(model: &Model, unit: &[Window]) -> Vec<f64> {
+    let mut raw = Vec::new();
+    raw_gradients(model, None, &[unit.to_vec()], unit.len(), 0, |_, gradients| {
+        raw.extend(gradients[0].iter().map(|&g| f64::from(g)));
+        Ok(())
+    })
+    .unwrap();
+    raw
+}
+
 /// Each unit in a pass of its own, its gradient clipped after the fact.
 fn naive_sum(model: &Model, units: &[Vec<Window>], clip: f64) -> Vec<f64> {
     let mut sum = vec![0.0; model.federated_len()];
     for unit in units {
-        let mut raw = raw_gradients(model, std::slice::from_ref(unit), unit.len(), 0).unwrap().remove(0);
+        let mut raw = alone(model, unit);
         let factor = (clip / norm(&raw)).min(1.0);
         raw.iter_mut().for_each(|g| *g *= factor);
         sum.iter_mut().zip(&raw).for_each(|(s, g)| *s += g);

@@ -7,8 +7,11 @@ use forecastle_proto::model::ParameterEntry;
 
 use super::{adamw::AdamW, sgd::Sgd, windows::Windows};
 use crate::data::{finite::NotFinite, window::Window};
-use crate::device::{DeviceFailure, Work, in_passes, passes, passes::DeviceCause};
-use crate::model::{self, Batch, BatchError, Dropout, ForwardError, Model, Weights};
+use crate::device::{self, DeviceFailure, Work, in_passes, passes, passes::DeviceCause};
+use crate::model::{
+    self, Batch, BatchError, Dropout, ForwardError, Model, Weights,
+    fused::{Encoder, Shares},
+};
 
 /// Largest norm of a batch's gradient.
 const GRADIENT_NORM_MAX: f32 = 1.0;
@@ -234,13 +237,28 @@ impl Trainer {
     /// Where the device cannot hold all windows at once, both are added up from parts.
     fn gradient(&self, windows: &[&Window], codes: Option<(&[usize], &Codes)>) -> Result<(Vec<f32>, f32), PlainError> {
         let (device, config, subset) = (model::device(), self.model.config(), self.subset);
+        // Dropout is the tensor library's.
+        let by_hand = device::place().is_cpu() && codes.is_none() && self.dropout.is_none();
+        let encoder = by_hand.then(|| match subset {
+            Subset::Heads => Encoder::new(&self.model),
+            Subset::HeadsAndText | Subset::All => Encoder::for_training(&self.model),
+        });
+        let taped =
+            |entry: &ParameterEntry| subset.holds(entry) && (encoder.is_none() || model::above_the_encoder(entry));
         let backward = |piece: Range<usize>| {
             let part = windows[piece.clone()].iter().copied();
             let batch = Batch::plain(config, part, &device).map_err(|e| e.shifted(piece.start))?;
-            let weights = Weights::trained(&self.model, 1, &device, |entry| subset.holds(entry));
-            let codes = match codes {
-                Some((indices, codes)) => codes.tensor(&indices[piece], config.day_features),
-                None => {
+            let weights = Weights::trained(&self.model, 1, &device, taped);
+            let mut pass = None;
+            let codes = match (codes, &encoder) {
+                (Some((indices, codes)), _) => codes.tensor(&indices[piece], config.day_features),
+                (None, Some(encoder)) if !encoder.trains() => encoder.encode(&batch),
+                (None, Some(encoder)) => {
+                    let (begun, codes) = encoder.pass(&batch, Shares::one(piece.len()));
+                    pass = Some((begun, codes.clone()));
+                    codes
+                }
+                (None, None) => {
                     // Each pass draws masks of its own, whatever else is computed at the same time.
                     let drawn = (self.steps as u64) << 32 | piece.start as u64;
                     let dropout = self.dropout.map(|(rate, seed)| Dropout::new(rate, seed ^ drawn));
@@ -249,7 +267,14 @@ impl Trainer {
             };
             let loss = model::training_loss(&batch, model::decode(config, &weights, &batch, codes));
             let gradients = loss.backward();
-            Ok::<_, PlainError>(flat_gradient(&self.model, subset, &weights, &gradients, loss)?)
+            let mut flat = flat_gradient(&self.model, subset, &weights, &gradients, loss)?;
+            if let Some((pass, codes)) = pass
+                && let Some(d_codes) = codes.grad(&gradients)
+            {
+                drop(gradients);
+                pass.add_gradients(&passes::read(d_codes)?, &self.places_below(), &mut flat);
+            }
+            Ok::<_, PlainError>(flat)
         };
         let mut sum = vec![0.0; self.values.len() + 1];
         in_passes(Work::Batch, windows.len(), backward, |piece, part| {
@@ -259,6 +284,17 @@ impl Trainer {
         })?;
         let loss = sum.pop().unwrap_or(f32::NAN);
         Ok((sum, loss))
+    }
+
+    /// Where the gradients of the encoder's parameters stand among those of the subset, by number in the layout.
+    fn places_below(&self) -> Vec<Option<Range<usize>>> {
+        let entries = self.model.layout().entries.iter();
+        let places = entries.scan(0, |at, entry| {
+            let part = *at..*at + if self.subset.holds(entry) { entry.len() } else { 0 };
+            *at = part.end;
+            Some((self.subset.holds(entry) && !model::above_the_encoder(entry)).then_some(part))
+        });
+        places.collect()
     }
 
     /// The model with its averaged weights.

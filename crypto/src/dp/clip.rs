@@ -14,14 +14,27 @@ pub fn to_norm(vector: &mut [f64], clip: f64) -> Result<(), usize> {
     if let Some(at) = vector.iter().position(|x| !(x * x).is_finite()) {
         return Err(at);
     }
-    let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
-    if norm > clip {
-        // A sum of d squares errs by a relative d·2⁻⁵³ at most; the norm must not be left above C.
-        let margin = (vector.len() as f64 * f64::EPSILON).max(1e-12);
-        let factor = clip / norm * (1.0 - margin);
+    let squares = vector.iter().map(|x| x * x).sum::<f64>();
+    let factor = factor(squares, vector.len(), clip);
+    if factor < 1.0 {
         vector.iter_mut().for_each(|x| *x *= factor);
     }
     Ok(())
+}
+
+/// What [`to_norm`] multiplies a vector of `len` coordinates by whose squares add up to `squares`, in `f64` and any order:
+/// below 1 where it is longer than `clip`.
+///
+/// `squares` must be finite, `clip` a positive number.
+pub fn factor(squares: f64, len: usize, clip: f64) -> f64 {
+    let norm = squares.sqrt();
+    if norm > clip {
+        // A sum of d squares errs by a relative d·2⁻⁵³ at most; the norm must not be left above C.
+        let margin = (len as f64 * f64::EPSILON).max(1e-12);
+        clip / norm * (1.0 - margin)
+    } else {
+        1.0
+    }
 }
 
 /// The point of the ball of `radius` around zero that lies nearest to `vector`: itself where it lies inside.

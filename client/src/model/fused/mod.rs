@@ -1,0 +1,321 @@
+//! The encoder for the processor: the network of [`super::encoder`], written out by hand, forwards and backwards.
+//!
+//! A tensor library runs one operation after the other over a whole batch. Each reads and writes more than the caches hold,
+//! needs a description of itself for the way back, and turns matrices around in memory. For a network this small that was
+//! most of the time. Here a few windows at a time go through all layers, in buffers that are used again.
+//!
+//! It is also what makes private steps cheap. The way back hands out the gradient of each privacy unit apart, whole and in
+//! the cache, for about the cost of one gradient of their sum; see [`network`].
+//!
+//! What is computed is the same up to rounding, and tested against the other; the GPU, dropout and everything above the
+//! encoder use the tensor library. The graph is cut at the codes: forwards here, heads and loss there, whose gradient of the
+//! codes comes back here.
+//!
+//! Invariant: what is computed for a window, and the gradient of a unit, depend on that window or unit and the parameters
+//! alone, to the bit, however they are grouped (see [`product`]).
+
+mod attention;
+mod functions;
+mod network;
+mod product;
+#[cfg(test)]
+mod tests;
+mod vectors;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use burn::tensor::{Tensor, TensorData};
+
+use self::attention::Attention;
+use self::network::{Backward, Block, Embedding, Gated, Inputs, Network, Parameter, Scratch, Tape, Values};
+use self::vectors::Vectors;
+use super::batch::Batch;
+use super::{
+    Model, ModelConfig,
+    further::{self, Tokens},
+};
+use crate::data::series::KNOWN_CHANNELS;
+
+/// Windows that go through the layers together: with two hundred floats a token of a small network they and the weights of
+/// a layer fit the second cache, and the weights are read once for some hundred rows.
+const GROUP: usize = 4;
+
+/// The encoder of one model.
+pub struct Encoder {
+    config: ModelConfig,
+    network: Network,
+    values: Vec<f32>,
+    transposed: Vec<f32>,
+}
+
+/// Which windows of a batch share a gradient, in the batch's order; those between two are computed for nobody.
+pub(crate) struct Shares {
+    groups: Vec<Group>,
+}
+
+struct Group {
+    windows: Range<usize>,
+    /// Number of each share and its windows, counted from the group's first.
+    shares: Vec<(usize, Range<usize>)>,
+}
+
+/// A batch that went through the encoder, with all that the way back needs.
+pub(crate) struct Pass<'a> {
+    encoder: &'a Encoder,
+    inputs: Inputs,
+    shares: Shares,
+    tapes: Vec<Tape>,
+    scratch: Scratch,
+}
+
+impl Encoder {
+    /// For forecasts.
+    pub fn new(model: &Model) -> Self {
+        let (config, values) = (model.config().clone(), model.values().to_vec());
+        Self { network: network(model), config, values, transposed: Vec::new() }
+    }
+
+    /// For training: the way back needs the matrices a second time, turned around.
+    pub fn for_training(model: &Model) -> Self {
+        let mut encoder = Self::new(model);
+        let mut transposed = vec![0.0; encoder.values.len()];
+        for matrix in encoder.network.passed_through() {
+            let (from, to) = (&encoder.values[matrix.at.clone()], &mut transposed[matrix.at.clone()]);
+            let rows = from.len() / matrix.columns;
+            for (row, from) in from.chunks_exact(matrix.columns).enumerate() {
+                from.iter().zip(to[row..].iter_mut().step_by(rows)).for_each(|(from, to)| *to = *from);
+            }
+        }
+        encoder.transposed = transposed;
+        encoder
+    }
+
+    /// Whether it was made for training.
+    pub(crate) fn trains(&self) -> bool {
+        !self.transposed.is_empty()
+    }
+
+    fn values(&self) -> Values<'_> {
+        Values { values: &self.values, transposed: &self.transposed }
+    }
+
+    /// Codes of the future steps, as [`super::encode`] says.
+    pub fn encode(&self, batch: &Batch) -> Tensor<3> {
+        let inputs = self.inputs(batch);
+        let (windows, length) = (batch.units * batch.rows, self.network.codes_len());
+        let mut codes = vec![0.0; windows * length];
+        let (mut tape, mut scratch) = (Tape::default(), Scratch::default());
+        for start in (0..windows).step_by(GROUP) {
+            let group = start..windows.min(start + GROUP);
+            let codes = &mut codes[group.start * length..group.end * length];
+            self.network.forward(self.values(), &inputs, group, &mut tape, &mut scratch, codes);
+        }
+        self.tensor(batch, codes)
+    }
+
+    /// The way forwards: what the way back needs, and the codes as a tensor whose gradient can be asked for. Codes of windows
+    /// that are in no share are zero.
+    pub(crate) fn pass(&self, batch: &Batch, shares: Shares) -> (Pass<'_>, Tensor<3>) {
+        let inputs = self.inputs(batch);
+        let length = self.network.codes_len();
+        let mut codes = vec![0.0; batch.units * batch.rows * length];
+        let mut scratch = Scratch::default();
+        let tapes = shares.groups.iter().map(|group| {
+            let mut tape = Tape::default();
+            let codes = &mut codes[group.windows.start * length..group.windows.end * length];
+            self.network.forward(self.values(), &inputs, group.windows.clone(), &mut tape, &mut scratch, codes);
+            tape
+        });
+        let tapes = tapes.collect();
+        let codes = self.tensor(batch, codes).autodiff().require_grad();
+        (Pass { encoder: self, inputs, shares, tapes, scratch }, codes)
+    }
+
+    fn tensor(&self, batch: &Batch, codes: Vec<f32>) -> Tensor<3> {
+        let shape = [batch.units, batch.rows * self.config.horizon, self.config.day_features];
+        Tensor::from_data(TensorData::new(codes, shape), &batch.past.device())
+    }
+
+    /// What it reads of a batch.
+    fn inputs(&self, batch: &Batch) -> Inputs {
+        let config = &self.config;
+        let (past, observed, known) = (host(&batch.past), host(&batch.observed), host(&batch.known_past));
+        let mut patches = Vec::with_capacity(past.len() * (2 + KNOWN_CHANNELS));
+        for ((past, observed), known) in past.iter().zip(&observed).zip(known.chunks_exact(KNOWN_CHANNELS)) {
+            patches.extend([past.asinh(), *observed]);
+            patches.extend(known);
+        }
+        let mut gated = vec![host(&batch.attributes), host(&batch.text)];
+        for input in further::token_inputs(config) {
+            let values = batch.further.as_ref().and_then(|further| further.of(&input));
+            gated.push(values.map_or(Vec::new(), |values| host(&values)));
+        }
+        Inputs { past: patches, future: host(&batch.known_future), gated }
+    }
+}
+
+impl Shares {
+    /// Each unit with its windows: `counts` of them, of `rows` for which the batch has room.
+    pub(crate) fn of_units(counts: impl IntoIterator<Item = usize>, rows: usize) -> Self {
+        let mut groups: Vec<Group> = Vec::new();
+        for (unit, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            let (start, end) = (unit * rows, unit * rows + count);
+            match groups.last_mut() {
+                Some(group) if group.windows.end == start && group.windows.len() < GROUP => {
+                    let from = group.windows.len();
+                    group.windows.end = end;
+                    group.shares.push((unit, from..from + count));
+                }
+                _ => groups.push(Group { windows: start..end, shares: vec![(unit, 0..count)] }),
+            }
+        }
+        Self { groups }
+    }
+
+    /// One share, of all `count` windows.
+    pub(crate) fn one(count: usize) -> Self {
+        let group = |start: usize| {
+            let windows = start..count.min(start + GROUP);
+            Group { shares: vec![(0, 0..windows.len())], windows }
+        };
+        Self { groups: (0..count).step_by(GROUP).map(group).collect() }
+    }
+}
+
+impl Pass<'_> {
+    /// Gradients of the shares, some at a time, given the gradient of the codes.
+    ///
+    /// `places`: where each parameter's gradient belongs in a share's gradient of `len` numbers, by its number in the
+    /// layout. `take` gets the numbers of some shares and their gradients; what does not belong to the encoder is not
+    /// written. Gradients of one share from several groups follow each other.
+    pub(crate) fn gradients(
+        mut self,
+        d_codes: &[f32],
+        places: &[Option<Range<usize>>],
+        len: usize,
+        mut take: impl FnMut(&[usize], &mut [Vec<f32>]),
+    ) {
+        let length = self.encoder.network.codes_len();
+        let mut gradients: Vec<Vec<f32>> = Vec::new();
+        for (group, tape) in self.shares.groups.iter().zip(&self.tapes) {
+            let (numbers, shares): (Vec<_>, Vec<_>) = group.shares.iter().cloned().unzip();
+            while gradients.len() < shares.len() {
+                gradients.push(vec![0.0; len]);
+            }
+            let pass = Backward {
+                values: self.encoder.values(),
+                inputs: &self.inputs,
+                tape,
+                d_codes: &d_codes[group.windows.start * length..group.windows.end * length],
+                shares: &shares,
+                places,
+                add: false,
+            };
+            let gradients = &mut gradients[..shares.len()];
+            self.encoder.network.backward(pass, &mut self.scratch, gradients);
+            take(&numbers, gradients);
+        }
+    }
+
+    /// Adds the gradients of all shares to `sum`.
+    pub(crate) fn add_gradients(mut self, d_codes: &[f32], places: &[Option<Range<usize>>], sum: &mut Vec<f32>) {
+        let length = self.encoder.network.codes_len();
+        for (group, tape) in self.shares.groups.iter().zip(&self.tapes) {
+            let all = 0..group.windows.len();
+            let pass = Backward {
+                values: self.encoder.values(),
+                inputs: &self.inputs,
+                tape,
+                d_codes: &d_codes[group.windows.start * length..group.windows.end * length],
+                shares: std::slice::from_ref(&all),
+                places,
+                add: true,
+            };
+            self.encoder.network.backward(pass, &mut self.scratch, std::slice::from_mut(sum));
+        }
+    }
+}
+
+/// Sum of squares in `f64`; see [`functions::squares`].
+pub(crate) fn squares(x: &[f32]) -> f64 {
+    functions::squares(Vectors::new(), x)
+}
+
+/// Adds gradients, each times its factor, to `sum`, one after the other.
+pub(crate) fn add_clipped(sum: &mut [f64], gradients: &[(&[f32], f64)]) {
+    functions::add_scaled(Vectors::new(), sum, gradients);
+}
+
+/// A tensor's values.
+fn host(tensor: &Tensor<3>) -> Vec<f32> {
+    tensor.to_data().try_into_vec().expect("tensors of the processor hold f32")
+}
+
+/// The network of a model.
+fn network(model: &Model) -> Network {
+    let config = model.config();
+    let mut at = 0;
+    let mut parameters = BTreeMap::new();
+    for (number, entry) in model.layout().entries.iter().enumerate() {
+        let range = at..at + entry.len();
+        at = range.end;
+        let columns = entry.shape.last().copied().unwrap_or(1);
+        parameters.insert(entry.name.clone(), Parameter { entry: number, at: range, columns });
+    }
+    let get = |name: String| match parameters.get(&name) {
+        Some(parameter) => parameter.clone(),
+        None => unreachable!("the layout of this architecture has no `{name}`"),
+    };
+    let embedding = |kind: &str| Embedding {
+        linear: get(format!("embed.{kind}.linear.weight")),
+        hidden: get(format!("embed.{kind}.hidden.weight")),
+        hidden_bias: get(format!("embed.{kind}.hidden.bias")),
+        output: get(format!("embed.{kind}.output.weight")),
+        bias: get(format!("embed.{kind}.bias")),
+    };
+    let (past_tokens, future_tokens) = (config.past_tokens(), config.future_tokens());
+    let timed = past_tokens + future_tokens;
+    let gated = |kind: &str, token: usize| Gated {
+        weight: get(format!("embed.{kind}.weight")),
+        gate: get(format!("embed.{kind}.gate")),
+        bias: Some(get(format!("embed.{kind}.bias"))),
+        tokens: token..token + 1,
+    };
+    let mut paths = vec![gated("attributes", timed), gated("text", timed + 1)];
+    for input in further::token_inputs(config) {
+        let tokens = match input.tokens {
+            Tokens::Past => 0..past_tokens,
+            Tokens::Future => past_tokens..timed,
+            Tokens::Attributes => timed..timed + 1,
+        };
+        let get = |part: &str| get(format!("further.{}.{part}", input.name));
+        paths.push(Gated { weight: get("weight"), gate: get("gate"), bias: None, tokens });
+    }
+    let block = |number: usize| {
+        let get = |part: &str| get(format!("blocks.{number}.{part}"));
+        Block {
+            attention_norm: get("attention_norm"),
+            qkv: get("qkv.weight"),
+            attention_output: get("attention_output.weight"),
+            feedforward_norm: get("feedforward_norm"),
+            up: get("up.weight"),
+            up_bias: get("up.bias"),
+            down: get("down.weight"),
+        }
+    };
+    Network {
+        d: config.d_model,
+        past_tokens,
+        future_tokens,
+        past: embedding("past"),
+        future: embedding("future"),
+        gated: paths,
+        blocks: (0..config.layers).map(block).collect(),
+        final_norm: get("final_norm".into()),
+        codes: get("codes.weight".into()),
+        codes_bias: get("codes.bias".into()),
+        attention: Attention::new(timed + 2, config.heads, config.head_width()),
+        arch: Vectors::new(),
+    }
+}
