@@ -96,11 +96,11 @@ fn sum_of_clipped(
 ) -> Result<Vec<f64>, GradientError> {
     let len = model.federated_len();
     let empty = || vec![0.0; len];
-    let add = |sum: &mut Vec<f64>, first: usize, gradients: &[&[f32]]| {
+    let add = |sum: &mut Vec<f64>, first: usize, gradients: &[Raw<'_>]| {
         let mut finite = Vec::with_capacity(gradients.len());
-        for (unit, gradient) in (first..).zip(gradients) {
-            match factor(model, unit, gradient, clip) {
-                Ok(factor) => finite.push((*gradient, factor)),
+        for (unit, raw) in (first..).zip(gradients) {
+            match factor(model, unit, *raw, clip) {
+                Ok(factor) => finite.push((raw.gradient, factor)),
                 Err(error) => refused(error)?,
             }
         }
@@ -114,9 +114,24 @@ fn sum_of_clipped(
     Ok(sum)
 }
 
+/// A unit's gradient before clipping.
+#[derive(Clone, Copy)]
+struct Raw<'a> {
+    /// In layout order of the federated parameters.
+    gradient: &'a [f32],
+    /// Sum of its squares in `f64`.
+    squares: f64,
+}
+
+impl<'a> Raw<'a> {
+    fn new(gradient: &'a [f32]) -> Self {
+        Self { gradient, squares: squares(gradient) }
+    }
+}
+
 /// What a unit's gradient is multiplied by to have norm `clip` at most.
-fn factor(model: &Model, unit: usize, gradient: &[f32], clip: f64) -> Result<f64, GradientError> {
-    let squares = squares(gradient);
+fn factor(model: &Model, unit: usize, raw: Raw<'_>, clip: f64) -> Result<f64, GradientError> {
+    let Raw { gradient, squares } = raw;
     if squares.is_finite() {
         return Ok(clip::factor(squares, gradient.len(), clip));
     }
@@ -131,10 +146,10 @@ fn factor(model: &Model, unit: usize, gradient: &[f32], clip: f64) -> Result<f64
 /// [`GradientError`] names the unit at fault.
 pub fn clipped_gradients(model: &Model, units: &[Vec<Window>], clip: f64) -> Result<Vec<Vec<f64>>, GradientError> {
     let mut all = Vec::with_capacity(units.len());
-    let add = |part: &mut Vec<Vec<f64>>, first: usize, gradients: &[&[f32]]| {
-        for (unit, gradient) in (first..).zip(gradients) {
-            let factor = factor(model, unit, gradient, clip)?;
-            part.push(gradient.iter().map(|&g| f64::from(g) * factor).collect());
+    let add = |part: &mut Vec<Vec<f64>>, first: usize, gradients: &[Raw<'_>]| {
+        for (unit, raw) in (first..).zip(gradients) {
+            let factor = factor(model, unit, *raw, clip)?;
+            part.push(raw.gradient.iter().map(|&g| f64::from(g) * factor).collect());
         }
         Ok(())
     };
@@ -149,7 +164,7 @@ fn each_pass<T: Send>(
     units: &[Vec<Window>],
     clip: f64,
     empty: impl Fn() -> T + Sync,
-    add: impl Fn(&mut T, usize, &[&[f32]]) -> Result<(), GradientError> + Sync,
+    add: impl Fn(&mut T, usize, &[Raw<'_>]) -> Result<(), GradientError> + Sync,
     mut take: impl FnMut(T),
 ) -> Result<(), GradientError> {
     if !(clip.is_finite() && clip > 0.0) {
@@ -159,7 +174,7 @@ fn each_pass<T: Send>(
     if rows == 0 {
         let (mut nothing, zeros) = (empty(), vec![0.0; model.federated_len()]);
         for unit in 0..units.len() {
-            add(&mut nothing, unit, &[&zeros])?;
+            add(&mut nothing, unit, &[Raw::new(&zeros)])?;
         }
         take(nothing);
         return Ok(());
@@ -195,7 +210,7 @@ fn raw_gradients(
     units: &[Vec<Window>],
     rows: usize,
     first: usize,
-    mut take: impl FnMut(usize, &[&[f32]]) -> Result<(), GradientError>,
+    mut take: impl FnMut(usize, &[Raw<'_>]) -> Result<(), GradientError>,
 ) -> Result<(), GradientError> {
     let (device, config) = (model::device(), model.config());
     let mut windows: Vec<Vec<&Window>> = units.iter().map(|u| u.iter().collect()).collect();
@@ -225,7 +240,10 @@ fn raw_gradients(
     };
     let Some((pass, codes)) = pass else {
         let starts = (0..units.len()).step_by(TOGETHER);
-        return starts.zip(above[..units.len()].chunks(TOGETHER)).try_for_each(|(unit, some)| take(unit, some));
+        return starts.zip(above[..units.len()].chunks(TOGETHER)).try_for_each(|(unit, some)| {
+            let some: Vec<_> = some.iter().map(|gradient| Raw::new(gradient)).collect();
+            take(unit, &some)
+        });
     };
     let d_codes = match codes.grad(&gradients) {
         Some(gradient) => passes::read(gradient)?,
@@ -237,22 +255,24 @@ fn raw_gradients(
     let (mut next, zeros) = (0, vec![0.0; model.federated_len()]);
     let parts = Parts::new(model, copied);
     let mut outcome = Ok(());
-    pass.gradients(&d_codes, &parts.below, model.federated_len(), |numbers, gradients| {
+    pass.gradients(&d_codes, &parts.below, model.federated_len(), |numbers, shares| {
         if outcome.is_err() {
             return;
         }
-        for (unit, gradient) in numbers.iter().zip(gradients.iter_mut()) {
-            parts.write_above(above[*unit], gradient);
+        for (unit, share) in numbers.iter().zip(shares.iter_mut()) {
+            parts.write_above(above[*unit], &mut share.gradient);
+            share.squares += squares(above[*unit]);
         }
-        let gradients: Vec<&[f32]> = gradients.iter().map(Vec::as_slice).collect();
-        outcome = (next..numbers[0]).try_for_each(|unit| take(unit, &[&zeros]));
+        let raw: Vec<_> =
+            shares.iter().map(|share| Raw { gradient: &share.gradient, squares: share.squares }).collect();
+        outcome = (next..numbers[0]).try_for_each(|unit| take(unit, &[Raw::new(&zeros)]));
         if outcome.is_ok() {
-            outcome = take(numbers[0], &gradients);
+            outcome = take(numbers[0], &raw);
         }
         next = numbers[0] + numbers.len();
     });
     outcome?;
-    (next..units.len()).try_for_each(|unit| take(unit, &[&zeros]))
+    (next..units.len()).try_for_each(|unit| take(unit, &[Raw::new(&zeros)]))
 }
 
 /// Gradients that are handed on together where they come from the tensor library.

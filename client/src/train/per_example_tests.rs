@@ -26,7 +26,7 @@ fn norm(v: &[f64]) -> f64 {
 fn alone(model: &Model, unit: &[Window]) -> Vec<f64> {
     let mut raw = Vec::new();
     raw_gradients(model, None, &[unit.to_vec()], unit.len(), 0, |_, gradients| {
-        raw.extend(gradients[0].iter().map(|&g| f64::from(g)));
+        raw.extend(gradients[0].gradient.iter().map(|&g| f64::from(g)));
         Ok(())
     })
     .unwrap();

@@ -272,7 +272,7 @@ impl Trainer {
                 && let Some(d_codes) = codes.grad(&gradients)
             {
                 drop(gradients);
-                pass.add_gradients(&passes::read(d_codes)?, &self.places_below(), &mut flat);
+                flat = pass.add_gradients(&passes::read(d_codes)?, &self.places_below(), flat);
             }
             Ok::<_, PlainError>(flat)
         };

@@ -200,13 +200,16 @@ pub(super) fn squares(arch: Vectors, x: &[f32]) -> f64 {
     arch.dispatch(
         #[inline(always)]
         || {
+            let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
             let mut sums = [0.0f64; 2 * LANES];
-            let chunks = x.chunks_exact(2 * LANES);
-            for x in chunks.remainder() {
-                sums[0] += f64::from(*x) * f64::from(*x);
-            }
             for chunk in chunks {
-                sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += f64::from(*x) * f64::from(*x));
+                for lane in 0..2 * LANES {
+                    let x = f64::from(chunk[lane]);
+                    sums[lane] += x * x;
+                }
+            }
+            for x in rest {
+                sums[0] += f64::from(*x) * f64::from(*x);
             }
             sums.iter().sum()
         },

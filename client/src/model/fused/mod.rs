@@ -24,10 +24,12 @@ mod vectors;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{Tensor, TensorData};
 
 use self::attention::Attention;
+pub(crate) use self::network::Share;
 use self::network::{Backward, Block, Embedding, Gated, Inputs, Network, Parameter, Scratch, Tape, Values};
 use self::vectors::Vectors;
 use super::batch::Batch;
@@ -47,6 +49,16 @@ pub struct Encoder {
     network: Network,
     values: Vec<f32>,
     transposed: Vec<f32>,
+    /// Room that passes have given back. It would cost them a tenth of their time to have fresh pages from the system.
+    rooms: Mutex<Vec<Workspace>>,
+}
+
+/// Room for one pass.
+#[derive(Default)]
+struct Workspace {
+    tapes: Vec<Tape>,
+    scratch: Scratch,
+    buffers: Vec<Share>,
 }
 
 /// Which windows of a batch share a gradient, in the batch's order; those between two are computed for nobody.
@@ -65,15 +77,14 @@ pub(crate) struct Pass<'a> {
     encoder: &'a Encoder,
     inputs: Inputs,
     shares: Shares,
-    tapes: Vec<Tape>,
-    scratch: Scratch,
+    room: Workspace,
 }
 
 impl Encoder {
     /// For forecasts.
     pub fn new(model: &Model) -> Self {
         let (config, values) = (model.config().clone(), model.values().to_vec());
-        Self { network: network(model), config, values, transposed: Vec::new() }
+        Self { network: network(model), config, values, transposed: Vec::new(), rooms: Mutex::default() }
     }
 
     /// For training: the way back needs the matrices a second time, turned around.
@@ -96,6 +107,14 @@ impl Encoder {
         !self.transposed.is_empty()
     }
 
+    fn room(&self) -> Workspace {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, room: Workspace) {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).push(room);
+    }
+
     fn values(&self) -> Values<'_> {
         Values { values: &self.values, transposed: &self.transposed }
     }
@@ -105,12 +124,15 @@ impl Encoder {
         let inputs = self.inputs(batch);
         let (windows, length) = (batch.units * batch.rows, self.network.codes_len());
         let mut codes = vec![0.0; windows * length];
-        let (mut tape, mut scratch) = (Tape::default(), Scratch::default());
+        let mut room = self.room();
+        room.tapes.resize_with(room.tapes.len().max(1), Tape::default);
+        let Workspace { tapes, scratch, .. } = &mut room;
         for start in (0..windows).step_by(GROUP) {
             let group = start..windows.min(start + GROUP);
             let codes = &mut codes[group.start * length..group.end * length];
-            self.network.forward(self.values(), &inputs, group, &mut tape, &mut scratch, codes);
+            self.network.forward(self.values(), &inputs, group, &mut tapes[0], scratch, codes);
         }
+        self.give_back(room);
         self.tensor(batch, codes)
     }
 
@@ -120,16 +142,14 @@ impl Encoder {
         let inputs = self.inputs(batch);
         let length = self.network.codes_len();
         let mut codes = vec![0.0; batch.units * batch.rows * length];
-        let mut scratch = Scratch::default();
-        let tapes = shares.groups.iter().map(|group| {
-            let mut tape = Tape::default();
+        let mut room = self.room();
+        room.tapes.resize_with(room.tapes.len().max(shares.groups.len()), Tape::default);
+        for (group, tape) in shares.groups.iter().zip(&mut room.tapes) {
             let codes = &mut codes[group.windows.start * length..group.windows.end * length];
-            self.network.forward(self.values(), &inputs, group.windows.clone(), &mut tape, &mut scratch, codes);
-            tape
-        });
-        let tapes = tapes.collect();
+            self.network.forward(self.values(), &inputs, group.windows.clone(), tape, &mut room.scratch, codes);
+        }
         let codes = self.tensor(batch, codes).autodiff().require_grad();
-        (Pass { encoder: self, inputs, shares, tapes, scratch }, codes)
+        (Pass { encoder: self, inputs, shares, room }, codes)
     }
 
     fn tensor(&self, batch: &Batch, codes: Vec<f32>) -> Tensor<3> {
@@ -187,21 +207,21 @@ impl Pass<'_> {
     /// Gradients of the shares, some at a time, given the gradient of the codes.
     ///
     /// `places`: where each parameter's gradient belongs in a share's gradient of `len` numbers, by its number in the
-    /// layout. `take` gets the numbers of some shares and their gradients; what does not belong to the encoder is not
-    /// written. Gradients of one share from several groups follow each other.
+    /// layout. `take` gets the numbers of some shares and their gradients, with the squares of what was written; what does
+    /// not belong to the encoder was not.
     pub(crate) fn gradients(
         mut self,
         d_codes: &[f32],
         places: &[Option<Range<usize>>],
         len: usize,
-        mut take: impl FnMut(&[usize], &mut [Vec<f32>]),
+        mut take: impl FnMut(&[usize], &mut [Share]),
     ) {
         let length = self.encoder.network.codes_len();
-        let mut gradients: Vec<Vec<f32>> = Vec::new();
-        for (group, tape) in self.shares.groups.iter().zip(&self.tapes) {
+        let Workspace { tapes, scratch, buffers } = &mut self.room;
+        for (group, tape) in self.shares.groups.iter().zip(&*tapes) {
             let (numbers, shares): (Vec<_>, Vec<_>) = group.shares.iter().cloned().unzip();
-            while gradients.len() < shares.len() {
-                gradients.push(vec![0.0; len]);
+            while buffers.len() < shares.len() {
+                buffers.push(Share::default());
             }
             let pass = Backward {
                 values: self.encoder.values(),
@@ -211,29 +231,41 @@ impl Pass<'_> {
                 shares: &shares,
                 places,
                 add: false,
+                squares: true,
             };
-            let gradients = &mut gradients[..shares.len()];
-            self.encoder.network.backward(pass, &mut self.scratch, gradients);
-            take(&numbers, gradients);
+            let buffers = &mut buffers[..shares.len()];
+            for share in buffers.iter_mut() {
+                share.gradient.resize(len, 0.0);
+                share.squares = 0.0;
+            }
+            self.encoder.network.backward(pass, scratch, buffers);
+            take(&numbers, buffers);
         }
+        self.encoder.give_back(self.room);
     }
 
     /// Adds the gradients of all shares to `sum`.
-    pub(crate) fn add_gradients(mut self, d_codes: &[f32], places: &[Option<Range<usize>>], sum: &mut Vec<f32>) {
+    pub(crate) fn add_gradients(mut self, d_codes: &[f32], places: &[Option<Range<usize>>], sum: Vec<f32>) -> Vec<f32> {
         let length = self.encoder.network.codes_len();
-        for (group, tape) in self.shares.groups.iter().zip(&self.tapes) {
-            let all = 0..group.windows.len();
+        let mut all = [Share { gradient: sum, squares: 0.0 }];
+        let Workspace { tapes, scratch, .. } = &mut self.room;
+        for (group, tape) in self.shares.groups.iter().zip(&*tapes) {
+            let windows = 0..group.windows.len();
             let pass = Backward {
                 values: self.encoder.values(),
                 inputs: &self.inputs,
                 tape,
                 d_codes: &d_codes[group.windows.start * length..group.windows.end * length],
-                shares: std::slice::from_ref(&all),
+                shares: std::slice::from_ref(&windows),
                 places,
                 add: true,
+                squares: false,
             };
-            self.encoder.network.backward(pass, &mut self.scratch, std::slice::from_mut(sum));
+            self.encoder.network.backward(pass, scratch, &mut all);
         }
+        self.encoder.give_back(self.room);
+        let [Share { gradient, .. }] = all;
+        gradient
     }
 }
 

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::attention::{Attention, Scratch as AttentionScratch};
-use super::functions::{activate, column_sums, gain_gradient, multiply, normalise, normalise_back};
+use super::functions::{activate, column_sums, gain_gradient, multiply, normalise, normalise_back, squares};
 use super::product::{Into, Rows, product, transposed_product};
 use super::vectors::Vectors;
 
@@ -285,8 +285,8 @@ impl Network {
 
     /// Gradients of the parameters, given those of the group's codes, `[window, codes]`.
     ///
-    /// `gradients`: one for each share; it is written at the places asked for and nowhere else.
-    pub fn backward(&self, pass: Backward<'_>, scratch: &mut Scratch, gradients: &mut [Vec<f32>]) {
+    /// `shares`: a gradient for each share, written at the places asked for and nowhere else.
+    pub fn backward(&self, pass: Backward<'_>, scratch: &mut Scratch, shares: &mut [Share]) {
         let Backward { values, inputs, tape, d_codes, .. } = pass;
         let (d, tokens, arch) = (self.d, self.tokens(), self.arch);
         let count = tape.windows.len();
@@ -297,12 +297,12 @@ impl Network {
         d_x.fill(0.0);
         {
             let (each, width) = (self.future_tokens, self.codes.columns);
-            pass.matrix(self, &self.codes, &tape.last_normed, d_codes, each, gradients);
-            pass.sums(self, &self.codes_bias, d_codes, each, gradients);
+            pass.matrix(self, &self.codes, &tape.last_normed, d_codes, each, shares);
+            pass.sums(self, &self.codes_bias, d_codes, each, shares);
             let d_normed = room(narrow, count * each * d);
             self.back_through(values, d_codes, &self.codes, Into::new(d_normed, d), count * each);
             debug_assert_eq!(d_codes.len(), count * each * width);
-            pass.gain(self, &self.final_norm, &tape.last, &tape.last_inverse, d_normed, each, gradients);
+            pass.gain(self, &self.final_norm, &tape.last, &tape.last_inverse, d_normed, each, shares);
             let d_last = room(gathered, count * each * d);
             d_last.fill(0.0);
             normalise_back(arch, &tape.last, values.of(&self.final_norm), &tape.last_inverse, d_normed, d_last);
@@ -313,19 +313,19 @@ impl Network {
 
         for (block, taped) in self.blocks.iter().zip(&tape.blocks).rev() {
             let width = block.up.columns;
-            pass.matrix(self, &block.down, &taped.hidden, d_x, tokens, gradients);
+            pass.matrix(self, &block.down, &taped.hidden, d_x, tokens, shares);
             let d_hidden = room(wide, rows * width);
             self.back_through(values, d_x, &block.down, Into::new(d_hidden, width), rows);
             multiply(arch, d_hidden, &taped.slope);
-            pass.matrix(self, &block.up, &taped.middle_normed, d_hidden, tokens, gradients);
-            pass.sums(self, &block.up_bias, d_hidden, tokens, gradients);
+            pass.matrix(self, &block.up, &taped.middle_normed, d_hidden, tokens, shares);
+            pass.sums(self, &block.up_bias, d_hidden, tokens, shares);
             let d_normed = room(narrow, rows * d);
             self.back_through(values, d_hidden, &block.up, Into::new(d_normed, d), rows);
-            pass.gain(self, &block.feedforward_norm, &taped.middle, &taped.middle_inverse, d_normed, tokens, gradients);
+            pass.gain(self, &block.feedforward_norm, &taped.middle, &taped.middle_inverse, d_normed, tokens, shares);
             let gain = values.of(&block.feedforward_norm);
             normalise_back(arch, &taped.middle, gain, &taped.middle_inverse, d_normed, d_x);
 
-            pass.matrix(self, &block.attention_output, &taped.mixed, d_x, tokens, gradients);
+            pass.matrix(self, &block.attention_output, &taped.mixed, d_x, tokens, shares);
             self.back_through(values, d_x, &block.attention_output, Into::new(d_normed, d), rows);
             let d_qkv = room(wide, rows * 3 * d);
             let length = self.attention.weights_len();
@@ -338,9 +338,9 @@ impl Network {
             {
                 self.attention.backward(arch, qkv, weights, d_mixed, d_qkv, attention_scratch);
             }
-            pass.matrix(self, &block.qkv, &taped.normed, d_qkv, tokens, gradients);
+            pass.matrix(self, &block.qkv, &taped.normed, d_qkv, tokens, shares);
             self.back_through(values, d_qkv, &block.qkv, Into::new(d_normed, d), rows);
-            pass.gain(self, &block.attention_norm, &taped.x, &taped.inverse, d_normed, tokens, gradients);
+            pass.gain(self, &block.attention_norm, &taped.x, &taped.inverse, d_normed, tokens, shares);
             normalise_back(arch, &taped.x, values.of(&block.attention_norm), &taped.inverse, d_normed, d_x);
         }
 
@@ -351,14 +351,14 @@ impl Network {
             let width = kind.linear.rows();
             let input = &input[tape.windows.start * each * width..tape.windows.end * each * width];
             let d_tokens = gather(d_x, tokens * d, first * d..(first + each) * d, gathered);
-            pass.matrix(self, &kind.linear, input, d_tokens, each, gradients);
-            pass.sums(self, &kind.bias, d_tokens, each, gradients);
-            pass.matrix(self, &kind.output, &taped.hidden, d_tokens, each, gradients);
+            pass.matrix(self, &kind.linear, input, d_tokens, each, shares);
+            pass.sums(self, &kind.bias, d_tokens, each, shares);
+            pass.matrix(self, &kind.output, &taped.hidden, d_tokens, each, shares);
             let d_hidden = room(narrow, count * each * d);
             self.back_through(values, d_tokens, &kind.output, Into::new(d_hidden, d), count * each);
             multiply(arch, d_hidden, &taped.slope);
-            pass.matrix(self, &kind.hidden, input, d_hidden, each, gradients);
-            pass.sums(self, &kind.hidden_bias, d_hidden, each, gradients);
+            pass.matrix(self, &kind.hidden, input, d_hidden, each, shares);
+            pass.sums(self, &kind.hidden_bias, d_hidden, each, shares);
         }
         for (at, gated) in self.gated.iter().enumerate() {
             let (each, width) = (gated.tokens.len(), gated.weight.rows());
@@ -367,14 +367,15 @@ impl Network {
             let d_tokens = gather(d_x, tokens * d, range, gathered);
             // Two paths may share their weights.
             let again = self.gated[..at].iter().any(|before| before.weight.entry == gated.weight.entry);
-            let pass = Backward { add: pass.add || again, ..pass };
+            let last = self.gated[at + 1..].iter().all(|later| later.weight.entry != gated.weight.entry);
+            let pass = Backward { add: pass.add || again, squares: pass.squares && last, ..pass };
             if let Some(bias) = &gated.bias {
-                pass.sums(self, bias, d_tokens, each, gradients);
+                pass.sums(self, bias, d_tokens, each, shares);
             }
-            pass.gate(&gated.gate, &tape.gated[at], d_tokens, each * d, gradients);
+            pass.gate(self, &gated.gate, &tape.gated[at], d_tokens, each * d, shares);
             let gate = values.of(&gated.gate)[0];
             d_tokens.iter_mut().for_each(|x| *x *= gate);
-            pass.matrix(self, &gated.weight, input, d_tokens, each, gradients);
+            pass.matrix(self, &gated.weight, input, d_tokens, each, shares);
         }
     }
 }
@@ -384,6 +385,14 @@ fn gather<'a>(x: &[f32], stride: usize, part: Range<usize>, out: &'a mut Vec<f32
     out.clear();
     x.chunks_exact(stride).for_each(|row| out.extend_from_slice(&row[part.clone()]));
     out
+}
+
+/// The gradient of a share.
+#[derive(Default)]
+pub(crate) struct Share {
+    pub gradient: Vec<f32>,
+    /// Sum of its squares, in `f64`.
+    pub squares: f64,
 }
 
 /// One way back.
@@ -398,38 +407,47 @@ pub(super) struct Backward<'a> {
     pub places: &'a Places,
     /// Whether gradients are added to what is there.
     pub add: bool,
+    /// Whether their squares are added up.
+    pub squares: bool,
 }
 
 impl Backward<'_> {
-    /// Each share's range of rows, of `each` rows a window, with the place of its gradient.
-    fn shared<'g>(
+    /// Has a parameter's gradient written for each share, by `write`, which is told the share's range of rows, of `each` rows
+    /// a window. The squares are added up while what was written is still near.
+    fn each_share(
         self,
+        net: &Network,
         parameter: &Parameter,
         each: usize,
-        gradients: &'g mut [Vec<f32>],
-    ) -> impl Iterator<Item = (Range<usize>, &'g mut [f32])> {
-        let place = self.places[parameter.entry].clone();
-        gradients.iter_mut().zip(self.shares).filter_map(move |(gradient, share)| {
-            Some((share.start * each..share.end * each, &mut gradient[place.clone()?]))
-        })
+        shares: &mut [Share],
+        mut write: impl FnMut(Range<usize>, &mut [f32]),
+    ) {
+        let Some(place) = &self.places[parameter.entry] else { return };
+        for (share, windows) in shares.iter_mut().zip(self.shares) {
+            let gradient = &mut share.gradient[place.clone()];
+            write(windows.start * each..windows.end * each, gradient);
+            if self.squares {
+                share.squares += squares(net.arch, gradient);
+            }
+        }
     }
 
     /// `xᵀ d` of each share.
-    fn matrix(self, net: &Network, weight: &Parameter, x: &[f32], d: &[f32], each: usize, gradients: &mut [Vec<f32>]) {
+    fn matrix(self, net: &Network, weight: &Parameter, x: &[f32], d: &[f32], each: usize, shares: &mut [Share]) {
         let (width, columns) = (weight.rows(), weight.columns);
-        for (rows, out) in self.shared(weight, each, gradients) {
+        self.each_share(net, weight, each, shares, |rows, out| {
             let x = Rows::new(&x[rows.start * width..], width);
             let d = Rows::new(&d[rows.start * columns..], columns);
             let out = Into { data: out, stride: columns, add: self.add };
             transposed_product(net.arch, out, x, d, [width, rows.len(), columns]);
-        }
+        });
     }
 
     /// Sum of the rows of each share.
-    fn sums(self, net: &Network, bias: &Parameter, d: &[f32], each: usize, gradients: &mut [Vec<f32>]) {
-        for (rows, out) in self.shared(bias, each, gradients) {
+    fn sums(self, net: &Network, bias: &Parameter, d: &[f32], each: usize, shares: &mut [Share]) {
+        self.each_share(net, bias, each, shares, |rows, out| {
             column_sums(net.arch, &d[rows.start * bias.columns..rows.end * bias.columns], out, self.add);
-        }
+        });
     }
 
     /// Gradient of a gain.
@@ -442,21 +460,21 @@ impl Backward<'_> {
         inverse: &[f32],
         d: &[f32],
         each: usize,
-        gradients: &mut [Vec<f32>],
+        shares: &mut [Share],
     ) {
-        for (rows, out) in self.shared(gain, each, gradients) {
+        self.each_share(net, gain, each, shares, |rows, out| {
             let part = rows.start * gain.columns..rows.end * gain.columns;
             gain_gradient(net.arch, &x[part.clone()], &inverse[rows], &d[part], out, self.add);
-        }
+        });
     }
 
     /// `Σ x ∘ d` of each share, `each` numbers a window.
-    fn gate(self, gate: &Parameter, x: &[f32], d: &[f32], each: usize, gradients: &mut [Vec<f32>]) {
-        for (part, out) in self.shared(gate, each, gradients) {
+    fn gate(self, net: &Network, gate: &Parameter, x: &[f32], d: &[f32], each: usize, shares: &mut [Share]) {
+        self.each_share(net, gate, each, shares, |part, out| {
             // Terms of both signs, one number: in `f64`, as little may be left of many.
-            let sum =
-                x[part.clone()].iter().zip(&d[part]).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum::<f64>() as f32;
+            let terms = x[part.clone()].iter().zip(&d[part]).map(|(x, d)| f64::from(*x) * f64::from(*d));
+            let sum = terms.sum::<f64>() as f32;
             out[0] = if self.add { out[0] + sum } else { sum };
-        }
+        });
     }
 }

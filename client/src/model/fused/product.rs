@@ -67,6 +67,8 @@ pub(super) fn transposed_product(
 const FAR: usize = 192;
 /// Vectors across a tile.
 const ACROSS: usize = 2;
+/// Rows of the tallest tile: twelve sums, two vectors of B and one of A are as many as an x86-64 has registers.
+const TALL: usize = 6;
 
 struct Task<'a, const TRANSPOSED: bool> {
     out: Into<'a>,
@@ -82,56 +84,131 @@ impl<const TRANSPOSED: bool> WithSimd for Task<'_, TRANSPOSED> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
+        let b = self.b;
+        let far = b.stride >= FAR && self.rows > TALL;
         let mut together = Vec::new();
-        let mut column = 0;
-        while column < self.columns {
-            let left = self.columns - column;
-            let width = if left >= ACROSS * S::F32_LANES { ACROSS * S::F32_LANES } else { left.min(S::F32_LANES) };
-            let far = self.b.stride >= FAR && self.rows > 6;
-            let source = self.b;
-            let b = if far {
-                together.clear();
-                for step in 0..self.steps {
-                    together.extend_from_slice(&source.data[step * source.stride + column..][..width]);
+        if TRANSPOSED {
+            // Few steps and many rows: the result is written row by row, so all of B is brought together first.
+            let (mut panels, mut column) = (b, 0);
+            if far {
+                together.reserve_exact(self.steps * self.columns);
+                while column < self.columns {
+                    let width = panel_width::<S>(self.columns - column);
+                    copy_columns(b, self.steps, column, width, &mut together);
+                    column += width;
                 }
-                Rows::new(&together[..], width)
-            } else {
-                Rows::new(source.data.get(column..).unwrap_or_default(), source.stride)
-            };
-            if width == ACROSS * S::F32_LANES {
-                self.panel::<S, ACROSS, false>(simd, b, column, width);
-            } else if width == S::F32_LANES {
-                self.panel::<S, 1, false>(simd, b, column, width);
-            } else {
-                self.panel::<S, 1, true>(simd, b, column, width);
+                panels = Rows::new(&together, 0);
             }
-            column += width;
+            let mut row = 0;
+            while row < self.rows {
+                let rows = tile_rows(self.rows - row);
+                column = 0;
+                while column < self.columns {
+                    let width = panel_width::<S>(self.columns - column);
+                    let panel = if far {
+                        Rows::new(&panels.data[self.steps * column..], width)
+                    } else {
+                        Rows::new(b.data.get(column..).unwrap_or_default(), b.stride)
+                    };
+                    self.tile_of::<S>(simd, panel, row, rows, column, width);
+                    column += width;
+                }
+                row += rows;
+            }
+        } else {
+            let mut column = 0;
+            while column < self.columns {
+                let width = panel_width::<S>(self.columns - column);
+                let panel = if far {
+                    together.clear();
+                    copy_columns(b, self.steps, column, width, &mut together);
+                    Rows::new(&together[..], width)
+                } else {
+                    Rows::new(b.data.get(column..).unwrap_or_default(), b.stride)
+                };
+                let mut row = 0;
+                while row < self.rows {
+                    let rows = tile_rows(self.rows - row);
+                    self.tile_of::<S>(simd, panel, row, rows, column, width);
+                    row += rows;
+                }
+                column += width;
+            }
+        }
+    }
+}
+
+/// Columns of the next panel, where `left` are left.
+#[inline(always)]
+fn panel_width<S: Simd>(left: usize) -> usize {
+    if left >= ACROSS * S::F32_LANES { ACROSS * S::F32_LANES } else { left.min(S::F32_LANES) }
+}
+
+/// Rows of the next tile, where `left` are left.
+#[inline(always)]
+fn tile_rows(left: usize) -> usize {
+    match left {
+        TALL.. => TALL,
+        4.. => 4,
+        2.. => 2,
+        _ => 1,
+    }
+}
+
+/// Appends some columns of `b`, row by row.
+#[inline(always)]
+fn copy_columns(b: Rows<'_>, steps: usize, column: usize, width: usize, out: &mut Vec<f32>) {
+    // Of a length that is known here, a copy is two moves instead of a call.
+    const USUAL: usize = 16;
+    let start = out.len();
+    out.resize(start + steps * width, 0.0);
+    let rows = out[start..].chunks_exact_mut(width);
+    if width == USUAL {
+        for (step, row) in rows.enumerate() {
+            let from = &b.data[step * b.stride + column..][..USUAL];
+            if let (Ok(row), Ok(from)) = (<&mut [f32; USUAL]>::try_from(row), <&[f32; USUAL]>::try_from(from)) {
+                *row = *from;
+            }
+        }
+    } else {
+        for (step, row) in rows.enumerate() {
+            row.copy_from_slice(&b.data[step * b.stride + column..][..width]);
         }
     }
 }
 
 impl<const TRANSPOSED: bool> Task<'_, TRANSPOSED> {
-    /// All rows of some columns.
+    /// Some rows of some columns.
     #[inline(always)]
-    fn panel<S: Simd, const V: usize, const PARTIAL: bool>(
-        &mut self,
-        simd: S,
-        b: Rows<'_>,
-        column: usize,
-        width: usize,
-    ) {
-        let mut row = 0;
-        while row < self.rows {
-            match self.rows - row {
-                6.. => row += self.tile::<S, 6, V, PARTIAL>(simd, b, row, column, width),
-                4.. => row += self.tile::<S, 4, V, PARTIAL>(simd, b, row, column, width),
-                2.. => row += self.tile::<S, 2, V, PARTIAL>(simd, b, row, column, width),
-                _ => row += self.tile::<S, 1, V, PARTIAL>(simd, b, row, column, width),
-            }
+    fn tile_of<S: Simd>(&mut self, simd: S, b: Rows<'_>, row: usize, rows: usize, column: usize, width: usize) {
+        if width == ACROSS * S::F32_LANES {
+            self.tile_tall::<S, ACROSS, false>(simd, b, row, rows, column, width);
+        } else if width == S::F32_LANES {
+            self.tile_tall::<S, 1, false>(simd, b, row, rows, column, width);
+        } else {
+            self.tile_tall::<S, 1, true>(simd, b, row, rows, column, width);
         }
     }
 
-    /// `R` rows of some columns; returns `R`.
+    #[inline(always)]
+    fn tile_tall<S: Simd, const V: usize, const PARTIAL: bool>(
+        &mut self,
+        simd: S,
+        b: Rows<'_>,
+        row: usize,
+        rows: usize,
+        column: usize,
+        width: usize,
+    ) {
+        match rows {
+            TALL => self.tile::<S, TALL, V, PARTIAL>(simd, b, row, column, width),
+            4 => self.tile::<S, 4, V, PARTIAL>(simd, b, row, column, width),
+            2 => self.tile::<S, 2, V, PARTIAL>(simd, b, row, column, width),
+            _ => self.tile::<S, 1, V, PARTIAL>(simd, b, row, column, width),
+        }
+    }
+
+    /// `R` rows of some columns.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize, const PARTIAL: bool>(
         &mut self,
@@ -140,7 +217,7 @@ impl<const TRANSPOSED: bool> Task<'_, TRANSPOSED> {
         row: usize,
         column: usize,
         width: usize,
-    ) -> usize {
+    ) {
         let (steps, stride, a) = (self.steps, self.a.stride, self.a.data);
         let sums = if TRANSPOSED {
             let a = &a[row..];
@@ -164,7 +241,6 @@ impl<const TRANSPOSED: bool> Task<'_, TRANSPOSED> {
                 }
             }
         }
-        R
     }
 }
 

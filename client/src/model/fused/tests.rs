@@ -127,9 +127,10 @@ proptest! {
         let mut seen = vec![false; counts.len()];
         let mut found = vec![vec![0.0; at]; counts.len()];
         pass.gradients(&d_codes, &places, at, |numbers, gradients| {
-            for (number, gradient) in numbers.iter().zip(gradients) {
+            for (number, share) in numbers.iter().zip(gradients) {
                 assert!(!std::mem::replace(&mut seen[*number], true));
-                found[*number].clone_from(gradient);
+                assert!((squares(&share.gradient) / share.squares - 1.0).abs() < 1e-12);
+                found[*number].clone_from(&share.gradient);
             }
         });
         for (number, entry) in model.layout().entries.iter().enumerate() {
@@ -147,8 +148,7 @@ proptest! {
 
         // The same, added up.
         let (pass, _) = trained.pass(&batch, Shares::one(counts.len() * rows));
-        let mut sum = vec![1.0; at];
-        pass.add_gradients(&d_codes, &places, &mut sum);
+        let sum = pass.add_gradients(&d_codes, &places, vec![1.0; at]);
         let of_units = |i: usize| 1.0 + found.iter().map(|gradient| gradient[i]).sum::<f32>();
         let expected: Vec<f32> = (0..at).map(of_units).collect();
         prop_assert!(relative(&sum, &expected) < 1e-5);
@@ -180,7 +180,7 @@ fn a_unit_has_the_same_gradient_to_the_bit_whoever_stands_beside_it() {
             let mut found = Vec::new();
             pass.gradients(&d_codes, &places, len, |numbers, gradients| {
                 if let Some(at) = numbers.iter().position(|number| *number == before.len()) {
-                    found.clone_from(&gradients[at]);
+                    found.clone_from(&gradients[at].gradient);
                 }
             });
             let start = before.len() * 3 * length;
