@@ -114,7 +114,7 @@ impl Place {
 }
 
 impl Passes {
-    pub(crate) const CPU: Self = Self { units: 32, rows: 256, batch: 64, filled: false };
+    pub(crate) const CPU: Self = Self { units: 32, rows: 256, batch: 32, filled: false };
     const GPU: Self = Self { units: 512, rows: 2048, batch: 4096, filled: true };
 
     fn halved(self, times: u32) -> Self {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::device::passes::tests::floats;
 use crate::model::{ModelConfig, Trained, example};
@@ -80,6 +82,64 @@ fn whatever_is_trained_the_sum_equals_a_loop_and_units_do_not_meet() {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10))]
+
+    /// Units with up to four windows or none, in networks down to one token of the past and one of the future.
+    #[test]
+    fn every_parameter_of_every_unit_is_as_in_a_loop(
+        counts in proptest::collection::vec(0usize..5, 0..12),
+        tokens in (1usize..4, 1usize..3),
+        d_model in 1usize..5,
+        trained in 0usize..4,
+        seed: u64,
+    ) {
+        let config = ModelConfig {
+            context: 7 * tokens.0,
+            horizon: 7 * tokens.1,
+            d_model: 4 * d_model,
+            feedforward: 5 * d_model,
+            ..config()
+        };
+        let model = example::model(&config, seed).training(Trained::ALL[trained]);
+        let units: Vec<Vec<Window>> =
+            counts.iter().zip(0..).map(|(count, i)| example::windows(&config, *count, seed ^ i)).collect();
+        let each = clipped_gradients(&model, &units, 1e12).unwrap();
+        prop_assert_eq!(each.len(), units.len());
+        for (unit, found) in units.iter().zip(each) {
+            if unit.is_empty() {
+                prop_assert_eq!(found, vec![0.0; model.federated_len()]);
+                continue;
+            }
+            let expected = alone(&model, unit);
+            let mut at = 0;
+            for entry in model.layout().entries.iter().filter(|entry| entry.federated) {
+                let part = at..at + entry.len();
+                at = part.end;
+                let error: Vec<f64> = found[part.clone()].iter().zip(&expected[part.clone()]).map(|(a, b)| a - b).collect();
+                // A single number may be the little that is left of large terms: measured by the usual coordinate then.
+                let usual = norm(&expected) * (entry.len() as f64 / expected.len() as f64).sqrt();
+                let bound = 1e-5 * norm(&expected[part]).max(usual);
+                prop_assert!(norm(&error) <= bound, "{}: {} {}", entry.name, norm(&error), bound);
+            }
+        }
+        for clip in [1e-3, 1e6] {
+            let sum = clipped_gradient_sum(&model, &units, clip).unwrap();
+            let mut expected = vec![0.0; sum.len()];
+            for gradient in clipped_gradients(&model, &units, clip).unwrap() {
+                prop_assert!(norm(&gradient) <= clip);
+                add(&mut expected, &gradient);
+            }
+            let difference: Vec<f64> = sum.iter().zip(&expected).map(|(a, b)| a - b).collect();
+            prop_assert!(norm(&difference) <= 1e-13 * units.len() as f64 * clip.min(norm(&expected) + 1e-300));
+        }
+    }
+}
+
+fn add(sum: &mut [f64], gradient: &[f64]) {
+    sum.iter_mut().zip(gradient).for_each(|(total, g)| *total += g);
+}
+
 #[test]
 fn a_single_window_works() {
     let config = config();
@@ -102,21 +162,25 @@ fn no_units_and_units_without_windows_give_zeros() {
 #[test]
 fn a_unit_without_targets_contributes_nothing() {
     let config = config();
-    let model = example::model(&config, 1);
-    let mut units = units(&config, 3);
-    units[1].iter_mut().for_each(|w| w.future.fill(f32::NAN));
-    let each = clipped_gradients(&model, &units, 1.0).unwrap();
-    assert_eq!(each[1], vec![0.0; model.federated_len()]);
-    assert!(norm(&each[0]) > 0.0 && norm(&each[2]) > 0.0);
+    for trained in [Trained::Heads, Trained::All] {
+        let model = example::model(&config, 1).training(trained);
+        let mut units = units(&config, 3);
+        units[1].iter_mut().for_each(|w| w.future.fill(f32::NAN));
+        let each = clipped_gradients(&model, &units, 1.0).unwrap();
+        assert_eq!(each[1], vec![0.0; model.federated_len()]);
+        assert!(norm(&each[0]) > 0.0 && norm(&each[2]) > 0.0);
+    }
 }
 
 #[test]
 fn no_clipped_gradient_is_longer_than_the_clip() {
     let config = config();
-    let model = example::model(&config, 1);
-    for clip in [1e-4, 0.05, 0.5] {
-        for gradient in clipped_gradients(&model, &units(&config, 9), clip).unwrap() {
-            assert!(norm(&gradient) <= clip, "{} exceeds {clip}", norm(&gradient));
+    for trained in [Trained::Heads, Trained::All] {
+        let model = example::model(&config, 1).training(trained);
+        for clip in [1e-4, 0.05, 0.5] {
+            for gradient in clipped_gradients(&model, &units(&config, 9), clip).unwrap() {
+                assert!(norm(&gradient) <= clip, "{} exceeds {clip}", norm(&gradient));
+            }
         }
     }
 }
@@ -124,32 +188,36 @@ fn no_clipped_gradient_is_longer_than_the_clip() {
 #[test]
 fn changing_or_removing_a_unit_leaves_every_other_gradient_to_the_bit() {
     let config = config();
-    let model = example::model(&config, 1);
-    let units = units(&config, 12);
-    let before = clipped_gradients(&model, &units, 0.2).unwrap();
-    let mut changed = units.clone();
-    changed[4] = example::windows(&config, 2, 777);
-    let after = clipped_gradients(&model, &changed, 0.2).unwrap();
-    for unit in (0..12).filter(|&u| u != 4) {
-        assert_eq!(before[unit], after[unit], "unit {unit}");
+    for trained in [Trained::Heads, Trained::All] {
+        let model = example::model(&config, 1).training(trained);
+        let units = units(&config, 12);
+        let before = clipped_gradients(&model, &units, 0.2).unwrap();
+        let mut changed = units.clone();
+        changed[4] = example::windows(&config, 2, 777);
+        let after = clipped_gradients(&model, &changed, 0.2).unwrap();
+        for unit in (0..12).filter(|&u| u != 4) {
+            assert_eq!(before[unit], after[unit], "unit {unit}");
+        }
+        assert_ne!(before[4], after[4]);
+        let mut removed = units;
+        removed.remove(4);
+        let mut expected = before;
+        expected.remove(4);
+        assert_eq!(clipped_gradients(&model, &removed, 0.2).unwrap(), expected);
     }
-    assert_ne!(before[4], after[4]);
-    let mut removed = units;
-    removed.remove(4);
-    let mut expected = before;
-    expected.remove(4);
-    assert_eq!(clipped_gradients(&model, &removed, 0.2).unwrap(), expected);
 }
 
 #[test]
 fn removing_a_unit_leaves_those_that_move_to_another_pass_to_the_bit() {
     let config = config();
-    let model = example::model(&config, 1);
-    let mut units = units(&config, device::place().passes().units + 8);
-    let mut expected = clipped_gradients(&model, &units, 0.2).unwrap();
-    units.remove(4);
-    expected.remove(4);
-    assert_eq!(clipped_gradients(&model, &units, 0.2).unwrap(), expected);
+    for trained in [Trained::Heads, Trained::All] {
+        let model = example::model(&config, 1).training(trained);
+        let mut units = units(&config, device::place().passes().units + 8);
+        let mut expected = clipped_gradients(&model, &units, 0.2).unwrap();
+        units.remove(4);
+        expected.remove(4);
+        assert_eq!(clipped_gradients(&model, &units, 0.2).unwrap(), expected);
+    }
 }
 
 #[test]
@@ -245,18 +313,24 @@ fn differences_of(model: &Model, unit: &Vec<Window>) {
 #[test]
 fn a_gradient_that_is_not_finite_is_refused_and_the_unit_named() {
     let config = config();
-    let model = example::model(&config, 1);
-    let mut units = units(&config, 3);
-    // Finite inputs whose product with the weights overflows.
-    units[2][0].known.iter_mut().for_each(|channels| *channels = [f32::MAX; 12]);
-    match clipped_gradient_sum(&model, &units, 1.0) {
-        Err(GradientError::NotFinite { unit: 2, .. }) => {}
-        other => panic!("{other:?}"),
-    }
-    units[2][0].known[0][0] = f32::NAN;
-    match clipped_gradient_sum(&model, &units, 1.0) {
-        Err(GradientError::Window { unit: 2, .. }) => {}
-        other => panic!("{other:?}"),
+    for trained in [Trained::Heads, Trained::All] {
+        let model = example::model(&config, 1).training(trained);
+        let mut units = units(&config, 3);
+        // Finite inputs whose product with the weights overflows.
+        units[2][0].known.iter_mut().for_each(|channels| *channels = [f32::MAX; 12]);
+        match clipped_gradient_sum(&model, &units, 1.0) {
+            Err(GradientError::NotFinite { unit: 2, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        let mut others = units.clone();
+        others[2].clear();
+        let without = clipped_gradient_sum(&model, &others, 1.0).unwrap();
+        assert_eq!(finite_gradient_sum(&model, &units, 1.0).unwrap(), without);
+        units[2][0].known[0][0] = f32::NAN;
+        match clipped_gradient_sum(&model, &units, 1.0) {
+            Err(GradientError::Window { unit: 2, .. }) => {}
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -287,9 +361,11 @@ fn a_device_without_memory_for_a_pass_gives_the_same_gradients_in_smaller_ones()
 #[test]
 fn a_window_in_which_nothing_was_seen_has_no_gradient() {
     let config = config();
-    let model = example::model(&config, 1);
-    let gradients = clipped_gradients(&model, &[vec![Window::empty(model.shape()); 2]], 1.0).unwrap();
-    assert_eq!(gradients, [vec![0.0; model.federated_len()]]);
+    for trained in [Trained::Heads, Trained::All] {
+        let model = example::model(&config, 1).training(trained);
+        let gradients = clipped_gradients(&model, &[vec![Window::empty(model.shape()); 2]], 1.0).unwrap();
+        assert_eq!(gradients, [vec![0.0; model.federated_len()]]);
+    }
 }
 
 #[test]
