@@ -10,7 +10,7 @@ use crate::data::{finite::NotFinite, window::Window};
 use crate::device::{self, DeviceFailure, Work, in_passes, passes, passes::DeviceCause};
 use crate::model::{
     self, Batch, BatchError, Dropout, ForwardError, Model, Weights,
-    fused::{Encoder, Shares},
+    fused::{Encoder, Rooms, Shares},
 };
 
 /// Largest norm of a batch's gradient.
@@ -135,6 +135,7 @@ pub struct Trainer {
     steps: usize,
     /// Factor of the learning rate of each value.
     pace: Vec<f32>,
+    rooms: Rooms,
 }
 
 /// Codes of the encoder for a list of windows, `[window, horizon × day_features]`, computed once.
@@ -150,8 +151,21 @@ impl Trainer {
         let values = gather(model, subset);
         let optimizer = Optimizer::new(Rule::AdamW, &values, decay, anchored);
         let (averaged, pace) = (values.clone(), vec![1.0; values.len()]);
-        let model = model.clone();
-        Self { model, subset, optimizer, decay, anchored, dropout: None, values, averaged, averaging, steps: 0, pace }
+        let (model, rooms) = (model.clone(), Rooms::default());
+        Self {
+            model,
+            subset,
+            optimizer,
+            decay,
+            anchored,
+            dropout: None,
+            values,
+            averaged,
+            averaging,
+            steps: 0,
+            pace,
+            rooms,
+        }
     }
 
     /// Moves parameters by `rule`; to be chosen before the first step.
@@ -240,8 +254,8 @@ impl Trainer {
         // Dropout is the tensor library's.
         let by_hand = device::place().is_cpu() && codes.is_none() && self.dropout.is_none();
         let encoder = by_hand.then(|| match subset {
-            Subset::Heads => Encoder::new(&self.model),
-            Subset::HeadsAndText | Subset::All => Encoder::for_training(&self.model),
+            Subset::Heads => Encoder::new(&self.model).within(&self.rooms),
+            Subset::HeadsAndText | Subset::All => Encoder::for_training(&self.model).within(&self.rooms),
         });
         let taped =
             |entry: &ParameterEntry| subset.holds(entry) && (encoder.is_none() || model::above_the_encoder(entry));

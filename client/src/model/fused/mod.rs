@@ -24,7 +24,7 @@ mod vectors;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -49,9 +49,12 @@ pub struct Encoder {
     network: Network,
     values: Vec<f32>,
     transposed: Vec<f32>,
-    /// Room that passes have given back. It would cost them a tenth of their time to have fresh pages from the system.
-    rooms: Mutex<Vec<Workspace>>,
+    rooms: Rooms,
 }
+
+/// Room that passes have given back, for the next. Fresh pages from the system would cost them a tenth of their time.
+#[derive(Clone, Default)]
+pub(crate) struct Rooms(Arc<Mutex<Vec<Workspace>>>);
 
 /// Room for one pass.
 #[derive(Default)]
@@ -84,7 +87,7 @@ impl Encoder {
     /// For forecasts.
     pub fn new(model: &Model) -> Self {
         let (config, values) = (model.config().clone(), model.values().to_vec());
-        Self { network: network(model), config, values, transposed: Vec::new(), rooms: Mutex::default() }
+        Self { network: network(model), config, values, transposed: Vec::new(), rooms: Rooms::default() }
     }
 
     /// For training: the way back needs the matrices a second time, turned around.
@@ -102,17 +105,14 @@ impl Encoder {
         encoder
     }
 
+    /// The same, whose passes take their room from `rooms`: for encoders that follow each other.
+    pub(crate) fn within(self, rooms: &Rooms) -> Self {
+        Self { rooms: rooms.clone(), ..self }
+    }
+
     /// Whether it was made for training.
     pub(crate) fn trains(&self) -> bool {
         !self.transposed.is_empty()
-    }
-
-    fn room(&self) -> Workspace {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    fn give_back(&self, room: Workspace) {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).push(room);
     }
 
     fn values(&self) -> Values<'_> {
@@ -124,7 +124,7 @@ impl Encoder {
         let inputs = self.inputs(batch);
         let (windows, length) = (batch.units * batch.rows, self.network.codes_len());
         let mut codes = vec![0.0; windows * length];
-        let mut room = self.room();
+        let mut room = self.rooms.take();
         room.tapes.resize_with(room.tapes.len().max(1), Tape::default);
         let Workspace { tapes, scratch, .. } = &mut room;
         for start in (0..windows).step_by(GROUP) {
@@ -132,7 +132,7 @@ impl Encoder {
             let codes = &mut codes[group.start * length..group.end * length];
             self.network.forward(self.values(), &inputs, group, &mut tapes[0], scratch, codes);
         }
-        self.give_back(room);
+        self.rooms.give_back(room);
         self.tensor(batch, codes)
     }
 
@@ -142,7 +142,7 @@ impl Encoder {
         let inputs = self.inputs(batch);
         let length = self.network.codes_len();
         let mut codes = vec![0.0; batch.units * batch.rows * length];
-        let mut room = self.room();
+        let mut room = self.rooms.take();
         room.tapes.resize_with(room.tapes.len().max(shares.groups.len()), Tape::default);
         for (group, tape) in shares.groups.iter().zip(&mut room.tapes) {
             let codes = &mut codes[group.windows.start * length..group.windows.end * length];
@@ -172,6 +172,16 @@ impl Encoder {
             gated.push(values.map_or(Vec::new(), |values| host(&values)));
         }
         Inputs { past: patches, future: host(&batch.known_future), gated }
+    }
+}
+
+impl Rooms {
+    fn take(&self) -> Workspace {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, room: Workspace) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(room);
     }
 }
 
@@ -241,7 +251,7 @@ impl Pass<'_> {
             self.encoder.network.backward(pass, scratch, buffers);
             take(&numbers, buffers);
         }
-        self.encoder.give_back(self.room);
+        self.encoder.rooms.give_back(self.room);
     }
 
     /// Adds the gradients of all shares to `sum`.
@@ -263,7 +273,7 @@ impl Pass<'_> {
             };
             self.encoder.network.backward(pass, scratch, &mut all);
         }
-        self.encoder.give_back(self.room);
+        self.encoder.rooms.give_back(self.room);
         let [Share { gradient, .. }] = all;
         gradient
     }
