@@ -24,7 +24,7 @@ use super::{Place, place, threads};
 /// How much work one pass carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
-    /// Privacy units of one backward pass; bounds memory.
+    /// Privacy units of one backward pass, of one window each where passes are not filled up; bounds memory.
     pub units: usize,
     /// Windows of one forward pass without gradients.
     pub rows: usize,
@@ -40,8 +40,8 @@ pub struct Passes {
 /// What a pass is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Privacy units, each with a gradient of its own.
-    Units,
+    /// Privacy units of up to so many windows, each with a gradient of its own.
+    Units(usize),
     /// Windows without gradients.
     Rows,
     /// Windows of one plain gradient.
@@ -137,7 +137,8 @@ impl Work {
     /// Most items of a pass.
     fn most(self, passes: Passes) -> usize {
         match self {
-            Self::Units => passes.units,
+            Self::Units(windows) if !passes.filled => (passes.units / windows.max(1)).max(1),
+            Self::Units(_) => passes.units,
             Self::Rows => passes.rows,
             Self::Batch => passes.batch,
         }
@@ -146,7 +147,7 @@ impl Work {
     /// Items that a pass over `count` of them computes, filled ones included.
     fn computed(self, passes: Passes, count: usize) -> usize {
         match self {
-            Self::Units => passes.units_for(count),
+            Self::Units(_) => passes.units_for(count),
             Self::Rows => passes.rows_for(count),
             Self::Batch => count,
         }

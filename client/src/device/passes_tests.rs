@@ -84,6 +84,13 @@ fn passes_on_the_processor_are_never_filled() {
 }
 
 #[test]
+fn units_of_many_windows_make_passes_of_few_units_on_the_processor() {
+    let most = |windows| Work::Units(windows).most(Place::CPU.passes());
+    assert_eq!([0, 1, 4, 31, 33, 1000].map(most), [32, 32, 8, 1, 1, 1]);
+    assert_eq!(Work::Units(4).most(Passes::GPU), Passes::GPU.units);
+}
+
+#[test]
 fn passes_on_a_gpu_have_few_shapes() {
     let passes = gpu(0).passes();
     for count in 1..=passes.units {
@@ -108,7 +115,7 @@ fn halved_passes_end_at_one_item_and_are_never_filled_beyond_their_size() {
 #[test]
 #[cfg(not(feature = "cuda"))]
 fn a_pass_that_does_not_fit_is_done_in_smaller_ones_and_every_item_once() {
-    for (index, work, count) in [(1, Work::Units, 1300), (2, Work::Rows, 5000), (3, Work::Batch, 900)] {
+    for (index, work, count) in [(1, Work::Units(1), 1300), (2, Work::Rows, 5000), (3, Work::Batch, 900)] {
         let (all, largest) = on_small_gpu(index, 100, || taken(work, count, |_| Ok(()))).unwrap();
         assert_eq!(all, (0..count).collect::<Vec<_>>(), "{work:?}");
         assert!((51..=100).contains(&largest), "{work:?}: {largest}");
@@ -127,7 +134,7 @@ fn a_panic_of_the_tensor_library_is_a_failed_pass() {
         assert!(piece.len() <= 8, "out of device memory allocating {} bytes", piece.len());
         Ok(())
     };
-    let (all, largest) = super::super::on(gpu(4), || taken(Work::Units, 20, pass)).unwrap();
+    let (all, largest) = super::super::on(gpu(4), || taken(Work::Units(1), 20, pass)).unwrap();
     assert_eq!((all.len(), largest), (20, 8));
 }
 
@@ -148,7 +155,7 @@ fn a_lost_device_and_a_fault_of_the_data_are_not_tried_again() {
     for fault in [|lost: &DeviceFailure| Fault::Device(lost.clone()), |_: &DeviceFailure| Fault::Item(7)] {
         tries.store(0, Relaxed);
         let result = super::super::on(gpu(6), || {
-            taken(Work::Units, 600, |_| {
+            taken(Work::Units(1), 600, |_| {
                 tries.fetch_add(1, Relaxed);
                 Err(fault(&lost))
             })
@@ -184,7 +191,7 @@ fn lost() -> DeviceFailure {
 #[test]
 fn a_panic_on_the_processor_is_a_bug_and_stays_one() {
     let panicked =
-        catch_unwind(|| in_passes(Work::Units, 5, |_| -> Result<(), Fault> { panic!("a bug") }, |_, ()| Ok(())));
+        catch_unwind(|| in_passes(Work::Units(1), 5, |_| -> Result<(), Fault> { panic!("a bug") }, |_, ()| Ok(())));
     assert!(panicked.is_err());
 }
 

@@ -193,7 +193,7 @@ fn each_pass<T: Send>(
         })?;
         Ok(made)
     };
-    in_passes(Work::Units, units.len(), backward, |_, made| {
+    in_passes(Work::Units(rows), units.len(), backward, |_, made| {
         take(made);
         Ok(())
     })

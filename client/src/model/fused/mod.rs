@@ -5,7 +5,7 @@
 //! most of the time. Here a few windows at a time go through all layers, in buffers that are used again.
 //!
 //! It is also what makes private steps cheap. The way back hands out the gradient of each privacy unit apart, whole and in
-//! the cache, for about the cost of one gradient of their sum; see [`network`].
+//! the cache, for about the cost of one gradient of their sum; see [`mod@network`].
 //!
 //! What is computed is the same up to rounding, and tested against the other; the GPU, dropout and everything above the
 //! encoder use the tensor library. The graph is cut at the codes: forwards here, heads and loss there, whose gradient of the
@@ -14,7 +14,9 @@
 //! Invariant: what is computed for a window, and the gradient of a unit, depend on that window or unit and the parameters
 //! alone, to the bit, however they are grouped (see [`product`]).
 
+mod assemble;
 mod attention;
+mod backward;
 mod functions;
 mod network;
 mod product;
@@ -22,21 +24,19 @@ mod product;
 mod tests;
 mod vectors;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Tensor, TensorData};
 
-use self::attention::Attention;
-pub(crate) use self::network::Share;
-use self::network::{Backward, Block, Embedding, Gated, Inputs, Network, Parameter, Scratch, Tape, Values};
-use self::vectors::Vectors;
-use super::batch::Batch;
-use super::{
-    Model, ModelConfig,
-    further::{self, Tokens},
+pub(crate) use self::backward::Share;
+use self::{
+    assemble::network,
+    backward::Backward,
+    network::{Inputs, Network, Scratch, Tape, Values},
+    vectors::Vectors,
 };
+use super::{Model, ModelConfig, batch::Batch, further};
 use crate::data::series::KNOWN_CHANNELS;
 
 /// Windows that go through the layers together: with two hundred floats a token of a small network they and the weights of
@@ -292,72 +292,4 @@ pub(crate) fn add_clipped(sum: &mut [f64], gradients: &[(&[f32], f64)]) {
 /// A tensor's values.
 fn host(tensor: &Tensor<3>) -> Vec<f32> {
     tensor.to_data().try_into_vec().expect("tensors of the processor hold f32")
-}
-
-/// The network of a model.
-fn network(model: &Model) -> Network {
-    let config = model.config();
-    let mut at = 0;
-    let mut parameters = BTreeMap::new();
-    for (number, entry) in model.layout().entries.iter().enumerate() {
-        let range = at..at + entry.len();
-        at = range.end;
-        let columns = entry.shape.last().copied().unwrap_or(1);
-        parameters.insert(entry.name.clone(), Parameter { entry: number, at: range, columns });
-    }
-    let get = |name: String| match parameters.get(&name) {
-        Some(parameter) => parameter.clone(),
-        None => unreachable!("the layout of this architecture has no `{name}`"),
-    };
-    let embedding = |kind: &str| Embedding {
-        linear: get(format!("embed.{kind}.linear.weight")),
-        hidden: get(format!("embed.{kind}.hidden.weight")),
-        hidden_bias: get(format!("embed.{kind}.hidden.bias")),
-        output: get(format!("embed.{kind}.output.weight")),
-        bias: get(format!("embed.{kind}.bias")),
-    };
-    let (past_tokens, future_tokens) = (config.past_tokens(), config.future_tokens());
-    let timed = past_tokens + future_tokens;
-    let gated = |kind: &str, token: usize| Gated {
-        weight: get(format!("embed.{kind}.weight")),
-        gate: get(format!("embed.{kind}.gate")),
-        bias: Some(get(format!("embed.{kind}.bias"))),
-        tokens: token..token + 1,
-    };
-    let mut paths = vec![gated("attributes", timed), gated("text", timed + 1)];
-    for input in further::token_inputs(config) {
-        let tokens = match input.tokens {
-            Tokens::Past => 0..past_tokens,
-            Tokens::Future => past_tokens..timed,
-            Tokens::Attributes => timed..timed + 1,
-        };
-        let get = |part: &str| get(format!("further.{}.{part}", input.name));
-        paths.push(Gated { weight: get("weight"), gate: get("gate"), bias: None, tokens });
-    }
-    let block = |number: usize| {
-        let get = |part: &str| get(format!("blocks.{number}.{part}"));
-        Block {
-            attention_norm: get("attention_norm"),
-            qkv: get("qkv.weight"),
-            attention_output: get("attention_output.weight"),
-            feedforward_norm: get("feedforward_norm"),
-            up: get("up.weight"),
-            up_bias: get("up.bias"),
-            down: get("down.weight"),
-        }
-    };
-    Network {
-        d: config.d_model,
-        past_tokens,
-        future_tokens,
-        past: embedding("past"),
-        future: embedding("future"),
-        gated: paths,
-        blocks: (0..config.layers).map(block).collect(),
-        final_norm: get("final_norm".into()),
-        codes: get("codes.weight".into()),
-        codes_bias: get("codes.bias".into()),
-        attention: Attention::new(timed + 2, config.heads, config.head_width()),
-        arch: Vectors::new(),
-    }
 }
