@@ -38,6 +38,7 @@ fn everything() -> ModelConfig {
         past_channels: PastChannel::ALL.iter().copied().collect(),
         known_channels: KnownFeature::ALL.iter().copied().collect(),
         vectors: true,
+        returns: false,
     })
 }
 
@@ -51,7 +52,7 @@ fn windows(config: &ModelConfig, count: usize, seed: u64) -> Vec<Window> {
             let steps = config.context + config.horizon;
             let known = (0..steps).map(|_| std::array::from_fn(|_| rng.random_range(0.0..1.0))).collect();
             let vector = window.statics.text.clone();
-            window.further = Some(Arc::new(Further { past, known, vector }));
+            window.further = Some(Arc::new(Further { past, known, vector, returns: Vec::new() }));
         }
     }
     windows
