@@ -10,7 +10,8 @@
 //! them would let one person's orders reach another series' gradient and void the clipping bound.
 //!
 //! The forward pass is written over explicit weights whose tensors carry a leading *unit* axis ([`Weights`]),
-//! so that one backward pass yields a separate gradient for every privacy unit.
+//! so that one backward pass yields a separate gradient for every privacy unit. On the processor the encoder is computed by
+//! [`fused`] instead, which needs no copies for that.
 
 pub mod assets;
 mod batch;
