@@ -30,6 +30,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EPSILONS = [8, 4, 2, 1]
+# Whose order lines name customers; elsewhere the unit is the series.
+CUSTOMERS = {"online_retail_1D", "olist_seller_1W"}
 TASKS = ["restaurant_cal_1D", "walmart_1W", "orange_juice_1W", "online_retail_1D", "olist_seller_1W"]
 
 
@@ -43,6 +45,7 @@ def arguments():
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "accuracy", help="where runs are kept")
     parser.add_argument("--simulate", type=Path, help="the built program [default: the release build]")
     parser.add_argument("--options", default="--trained auto", help="further options of every run")
+    parser.add_argument("--unit", choices=["series", "customer"], help="whom plans protect [default: by the task]")
     parser.add_argument("--rows", action="append", default=[], metavar="NAME=ARGUMENTS", help="a further row")
     parser.add_argument("--only", action="append", help="only these rows")
     return parser.parse_args()
@@ -73,9 +76,18 @@ def is_generated(task):
     return task.startswith("generated_")
 
 
+def unit_of(args, task):
+    return args.unit or ("customer" if task in CUSTOMERS else "series")
+
+
+def folder_of(args, task):
+    unit = unit_of(args, task)
+    return args.out / (task if unit == "series" else f"{task}-{unit}")
+
+
 def scored(args, simulate, task, name, options, seed):
     """Scores of one run, from the folder where they lie if it has been run before."""
-    folder = args.out / task
+    folder = folder_of(args, task)
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{name}-{seed}".replace(" ", "_").replace("=", "")
     scores, forecasts = folder / f"{stem}.json", folder / f"{stem}.csv"
@@ -104,10 +116,11 @@ def rows(args, simulate, task):
     extra = shlex.split(args.options)
     plans = {}
     for epsilon in EPSILONS:
-        plan = args.out / task / f"plan-{epsilon}.toml"
+        plan = folder_of(args, task) / f"plan-{epsilon}.toml"
         plan.parent.mkdir(parents=True, exist_ok=True)
         if not plan.exists():
             command = [simulate, "--task", task, "--data", args.data, "--propose", plan, "--epsilon", str(epsilon)]
+            command += ["--unit", unit_of(args, task)]
             run([*command, *extra], plan.with_suffix(".txt"))
         plans[epsilon] = plan
     yield "untrained", ["--no-federation", "--start", "untrained", "--local", "off"], False, "none"

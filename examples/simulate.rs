@@ -32,6 +32,7 @@ use forecastle_examples::{
     dataset::{Ablation, ForecastFile, Outline, Panel, Task},
     job::{merchants::preset, plan::size_advice},
     simulation::{
+        bounded::{Bounded, BoundedError},
         federation::Privacy,
         generated, presets,
         run::{Local, Method, Progress, Refit, Settings, WindowForecasts, backtest_windows, run},
@@ -90,9 +91,12 @@ struct Arguments {
     /// Forecast as many horizons before the first window and print their scores, to choose settings by
     #[arg(long, value_name = "WINDOWS", num_args = 0..=1, default_missing_value = "1")]
     backtest: Option<NonZeroU8>,
-    /// Write a series-unit plan for the task's size to this file and stop
+    /// Write a plan for the task's size to this file and stop
     #[arg(long, value_name = "PLAN.toml", conflicts_with_all = ["plan", "backtest", "alone", "no_federation"])]
     propose: Option<PathBuf>,
+    /// Whom a proposed plan protects: series or customer (of tasks with order lines)
+    #[arg(long, default_value = "series", value_name = "UNIT")]
+    unit: PrivacyUnit,
     /// ε of a proposed plan
     #[arg(long, default_value_t = 8.0)]
     epsilon: f64,
@@ -159,9 +163,13 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
         return Err(format!("--out: there is no folder {}", folder.display()).into());
     }
     let plan = arguments.plan.as_deref().map(presets::resolve).transpose()?;
-    let mut panel = match generated::parse(&arguments.task) {
-        Some(world) => generated::panel(&world)?,
-        None => Task::resolve(&arguments.task)?.read(&arguments.data)?,
+    let (task, mut panel) = match generated::parse(&arguments.task) {
+        Some(world) => (None, generated::panel(&world)?),
+        None => {
+            let task = Task::resolve(&arguments.task)?;
+            let panel = task.read(&arguments.data)?;
+            (Some(task), panel)
+        }
     };
     arguments.without.iter().for_each(|ablation| panel.without(*ablation));
     let (start, origin) = start(arguments, &panel.task)?;
@@ -176,12 +184,32 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
         None => panel.windows(),
     };
 
+    let bounded = match &plan {
+        Some(plan) if plan.privacy.unit == PrivacyUnit::Customer => {
+            if arguments.refit == When::Each || arguments.backtest.is_some() {
+                return Err(
+                    "under the unit customer training ends where the plan's period does, so that neither --refit each \
+                            nor --backtest can go with it"
+                        .into(),
+                );
+            }
+            let no_orders = || BoundedError::NoOrders(panel.task.name.clone());
+            let bounded = Bounded::read(task.as_ref().ok_or_else(no_orders)?, &arguments.data, plan)?;
+            println!(
+                "  at most {} order lines over {} series a customer. {}",
+                plan.bounds.order_lines, plan.bounds.series, bounded.report
+            );
+            Some(bounded)
+        }
+        _ => None,
+    };
+    let bounded = bounded.as_ref();
     let method = match &plan {
         _ if arguments.alone => Method::Alone,
         _ if arguments.no_federation => Method::NoFederation,
         Some(plan) => {
             let privacy = if arguments.private == Switch::On { Privacy::On } else { Privacy::Off };
-            Method::Federated { plan, privacy }
+            Method::Federated { plan, privacy, bounded }
         }
         None => return Err("a federation needs --plan".into()),
     };
@@ -193,7 +221,7 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
     };
     println!("{}", describe(method, refit, &origin, windows.len()));
     println!("  rounds train {dimension} parameters ({})", start.config().trained);
-    if let Method::Federated { plan, privacy } = method {
+    if let Method::Federated { plan, privacy, .. } = method {
         let runs = if refit == Refit::First { 1 } else { u32::try_from(windows.len())? };
         guarantees(plan, privacy, dimension, runs)?;
     }
@@ -259,7 +287,13 @@ fn chosen(arguments: &Arguments, model: Model, panel: &Panel, plan: Option<&Priv
             let signal = match plan {
                 Some(plan) => signal_to_noise(plan, dimension),
                 None => {
-                    let plan = presets::for_panel(panel, larger.federated_len(), arguments.rounds, arguments.epsilon)?;
+                    let plan = presets::for_panel(
+                        panel,
+                        arguments.unit,
+                        larger.federated_len(),
+                        arguments.rounds,
+                        arguments.epsilon,
+                    )?;
                     signal_to_noise(&plan, dimension)
                 }
             };
@@ -276,7 +310,7 @@ fn describe(method: Method<'_>, refit: Refit, origin: &str, windows: usize) -> S
     match method {
         Method::NoFederation => format!("no federation: {origin}, {windows} windows"),
         Method::Alone => format!("each merchant alone: from {origin}, {when}, {windows} windows"),
-        Method::Federated { plan, privacy } => format!(
+        Method::Federated { plan, privacy, .. } => format!(
             "{} federation \"{}\": from {origin}, {} rounds, {when}, {windows} windows",
             if privacy == Privacy::On { "private" } else { "NOT private" },
             plan.name,
@@ -309,21 +343,20 @@ fn guarantees(plan: &PrivacyPlan, privacy: Privacy, dimension: u32, runs: u32) -
         println!("  ε = {:>8.3}  {adversary}", spent.epsilon);
     }
     println!("  (of a real run of this plan with secret noise; the simulation's comes from its seed)");
-    if plan.privacy.unit == PrivacyUnit::Customer {
-        println!("  series are totals: no customer's contribution is bounded here, so ε speaks of the plan alone");
-    }
     Ok(())
 }
 
 fn propose(arguments: &Arguments, panel: &Panel, dimension: usize, path: &Path) -> Result<(), AnyError> {
-    let plan = presets::for_panel(panel, dimension, arguments.rounds, arguments.epsilon)?;
+    let plan = presets::for_panel(panel, arguments.unit, dimension, arguments.rounds, arguments.epsilon)?;
     let heading = format!(
-        "Plan for simulating the task {} with all {} merchants: unit series, ε ≤ {} at δ = {:e}\nover the schedule, against the server with the assumed colluders. Written by\n`simulate --task {} --propose PLAN.toml --epsilon {} --rounds {}`.",
+        "Plan for simulating the task {} with all {} merchants: unit {}, ε ≤ {} at δ = {:e}\nover the schedule, against the server with the assumed colluders. Written by\n`simulate --task {} --propose PLAN.toml --unit {} --epsilon {} --rounds {}`.",
         panel.task.name,
         panel.merchants().len(),
+        arguments.unit,
         arguments.epsilon,
         plan.privacy.delta,
         arguments.task,
+        arguments.unit,
         arguments.epsilon,
         arguments.rounds
     );

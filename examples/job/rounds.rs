@@ -53,7 +53,7 @@ pub async fn train_all(
         let store = DataStore::open(&home.data())?;
         let (step, prepared) = MerchantStep::new(&(&store).into(), home.series_choice()?, plan, config)?;
         if let Some(report) = prepared.bounds {
-            add(&mut bounded, &report);
+            bounded.add(&report);
         }
         let options = TrainOptions { once: false, patience: Duration::from_secs(60) };
         let mut participant = Participant::open(home, Box::new(step), options)?;
@@ -90,16 +90,6 @@ pub async fn train_all(
         return Err(format!("no merchant could train; the first said: {}", stopped[0].1).into());
     }
     Ok(Trained { rounds, bounded, model_version, stopped })
-}
-
-fn add(total: &mut BoundReport, one: &BoundReport) {
-    total.customers += one.customers;
-    total.anonymous_lines += one.anonymous_lines;
-    total.customers_cut += one.customers_cut;
-    total.lines += one.lines;
-    total.lines_kept += one.lines_kept;
-    total.units += one.units;
-    total.units_kept += one.units_kept;
 }
 
 /// Shows rounds as they go: who is waited for, ε so far against the cap.

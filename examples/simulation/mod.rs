@@ -6,6 +6,7 @@
 //!
 //! * [`federation`]: rounds over all merchants; `updates`: those of plans with local steps.
 //! * [`run`]: a task's rolling windows, from series to scored forecasts.
+//! * [`bounded`]: training series of order lines, each customer's contribution bounded.
 //! * [`generated`]: a made-up marketplace of any size as such a task.
 //! * [`presets`]: plans that ship with the program, and plans proposed for a task.
 //!
@@ -13,10 +14,11 @@
 //! * Every merchant takes part in every round and none drops out. Cohorts may be larger than one complete graph of
 //!   secure aggregation carries (255 merchants); a larger graph would compute the same sum.
 //! * A plan's training period is informational: a window trains on what lies before its own cut.
-//! * Series are totals read from the task's files. Contribution bounds of single customers have nothing to act on,
-//!   so under a customer-unit plan the noise is the planned one, but ε is a statement about the plan, not the run.
+//! * Series are totals read from the task's files. Under a plan of the unit customer, merchants train on series of their
+//!   order lines instead, imported and bounded as by a client; tasks without order lines have no such plan.
 //! * Sampling and noise come from a seed. Whoever knows it can subtract the noise: nothing here protects anybody.
 
+pub mod bounded;
 pub mod federation;
 pub mod generated;
 mod parallel;

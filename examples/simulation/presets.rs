@@ -96,13 +96,19 @@ pub fn resolve(name_or_path: &str) -> Result<PrivacyPlan, PresetError> {
     PrivacyPlan::parse(&bytes).map_err(refused)
 }
 
-/// A series-unit plan for all merchants of a panel: σ is the smallest that keeps `epsilon` over `rounds`.
+/// A plan for all merchants of a panel: σ is the smallest that keeps `epsilon` over `rounds`.
 ///
-/// `dimension`: number of privately trained parameters.
+/// `unit`: whom it protects. `dimension`: number of privately trained parameters.
 ///
 /// # Errors
 /// [`PresetError`] where no such plan exists.
-pub fn for_panel(panel: &Panel, dimension: usize, rounds: u32, epsilon: f64) -> Result<PrivacyPlan, PresetError> {
+pub fn for_panel(
+    panel: &Panel,
+    unit: PrivacyUnit,
+    dimension: usize,
+    rounds: u32,
+    epsilon: f64,
+) -> Result<PrivacyPlan, PresetError> {
     let merchants = panel.merchants();
     let first = panel.windows().into_iter().find(|w| !w.members.is_empty()).ok_or(PresetError::NoWindow)?;
     let day = |date: jiff::civil::Date| date.to_string().parse::<Day>().map_err(|_| PresetError::NoWindow);
@@ -116,8 +122,8 @@ pub fn for_panel(panel: &Panel, dimension: usize, rounds: u32, epsilon: f64) -> 
         u32::try_from(found).map_err(|_| PresetError::Size { what, found, most: u32::MAX as usize })
     };
     propose(&Size {
-        name: format!("{}, series unit", panel.task.title),
-        unit: PrivacyUnit::Series,
+        name: format!("{}, {unit} unit", panel.task.title),
+        unit,
         merchants: small("merchants", merchants.len())?,
         series: large("series", panel.series.len())?,
         series_per_merchant: large("series of a merchant", merchants.values().map(Vec::len).max().unwrap_or(1))?,

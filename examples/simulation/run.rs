@@ -17,6 +17,7 @@ use forecastle_client::{
 use forecastle_crypto::dp::plan::PrivacyPlan;
 
 use super::{
+    bounded::Bounded,
     federation::{Federation, FederationError, Privacy, RoundDone},
     parallel,
 };
@@ -38,6 +39,8 @@ pub enum Method<'a> {
         plan: &'a PrivacyPlan,
         /// With or without rounding and noise.
         privacy: Privacy,
+        /// What merchants train on in place of the panel's series before the first window, under the unit customer.
+        bounded: Option<&'a Bounded>,
     },
     /// The start itself, zero rounds.
     NoFederation,
@@ -195,15 +198,18 @@ pub fn run(
         let (quantiles, tuned) = match settings.method {
             Method::Alone => forecast_alone(panel, window, start, settings, &mut alone)?,
             Method::NoFederation => forecast_shared(panel, window, start, settings)?,
-            Method::Federated { plan, privacy } => {
+            Method::Federated { plan, privacy, bounded } => {
                 let model = match shared.take() {
                     Some(model) => model,
-                    None => Federation::before(panel, window.cut, plan, start)?.train(
-                        start,
-                        privacy,
-                        settings.seed,
-                        &mut |done| observe(Progress::Round { window: window.number, done }),
-                    )?,
+                    None => {
+                        let federation = match bounded {
+                            None => Federation::before(panel, window.cut, plan, start)?,
+                            Some(bounded) => Federation::new(plan, bounded.training(start))?,
+                        };
+                        federation.train(start, privacy, settings.seed, &mut |done| {
+                            observe(Progress::Round { window: window.number, done });
+                        })?
+                    }
                 };
                 forecast_shared(panel, window, shared.insert(model), settings)?
             }

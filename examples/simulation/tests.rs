@@ -66,7 +66,7 @@ fn start() -> Model {
 
 /// A plan for the panel with so much ε that its noise is next to nothing.
 fn lavish(rounds: u32) -> PrivacyPlan {
-    let mut plan = presets::for_panel(&panel(), start().federated_len(), rounds, 8.0).unwrap();
+    let mut plan = presets::for_panel(&panel(), PrivacyUnit::Series, start().federated_len(), rounds, 8.0).unwrap();
     plan.step.noise_multiplier = 1e-3;
     plan.step.sampling_rate = 1.0;
     plan
@@ -96,7 +96,7 @@ fn distance(a: &Model, b: &Model) -> f64 {
 fn a_federation_runs_from_series_to_scored_forecasts_and_learns() {
     let (panel, plan) = (panel(), lavish(8));
     let windows = panel.windows();
-    let federated = Method::Federated { plan: &plan, privacy: Privacy::On };
+    let federated = Method::Federated { plan: &plan, privacy: Privacy::On, bounded: None };
     let with = run(&panel, &windows, &start(), &settings(federated), &mut |_| ()).unwrap();
     let without = run(&panel, &windows, &start(), &settings(Method::NoFederation), &mut |_| ()).unwrap();
     assert_eq!(with.len(), 2);
@@ -147,7 +147,7 @@ fn local_steps_learn_under_tiny_noise_whether_noised_one_by_one_or_once() {
     let windows = panel.windows();
     let without = run(&panel, &windows, &start(), &settings(Method::NoFederation), &mut |_| ()).unwrap();
     for plan in lavish_local(8) {
-        let federated = Method::Federated { plan: &plan, privacy: Privacy::On };
+        let federated = Method::Federated { plan: &plan, privacy: Privacy::On, bounded: None };
         let with = run(&panel, &windows, &start(), &settings(federated), &mut |_| ()).unwrap();
         for (with, without) in with.iter().zip(&without) {
             let (with, without) = (with.scores.wql, without.scores.wql);
@@ -186,7 +186,7 @@ fn training_and_forecasts_see_nothing_after_the_cut() {
     for member in &windows[0].members {
         other.series[member.index].series.y[member.cut..].fill(1e6);
     }
-    let method = Method::Federated { plan: &plan, privacy: Privacy::On };
+    let method = Method::Federated { plan: &plan, privacy: Privacy::On, bounded: None };
     let settings = Settings { local: Local::On, ..settings(method) };
     let seen = run(&panel, windows, &start(), &settings, &mut |_| ()).unwrap();
     let hidden = run(&other, windows, &start(), &settings, &mut |_| ()).unwrap();
@@ -215,7 +215,7 @@ fn a_merchant_alone_learns_from_its_own_series_and_no_other() {
 fn refitting_trains_at_every_window_on_what_is_known_there() {
     let (panel, plan) = (panel(), lavish(2));
     let windows = panel.windows();
-    let method = Method::Federated { plan: &plan, privacy: Privacy::On };
+    let method = Method::Federated { plan: &plan, privacy: Privacy::On, bounded: None };
     let rounds = |refit| {
         let mut rounds = vec![0; windows.len()];
         let settings = Settings { refit, ..settings(method) };

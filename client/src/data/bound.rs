@@ -59,6 +59,17 @@ pub struct BoundReport {
 }
 
 impl BoundReport {
+    /// Adds what was left out elsewhere. Customers of several merchants count at each.
+    pub fn add(&mut self, other: &Self) {
+        self.customers += other.customers;
+        self.anonymous_lines += other.anonymous_lines;
+        self.customers_cut += other.customers_cut;
+        self.lines += other.lines;
+        self.lines_kept += other.lines_kept;
+        self.units += other.units;
+        self.units_kept += other.units_kept;
+    }
+
     /// Share of lines dropped, 0 to 1.
     pub fn lines_dropped_share(&self) -> f64 {
         if self.lines == 0 { 0.0 } else { 1.0 - self.lines_kept as f64 / self.lines as f64 }
