@@ -21,11 +21,11 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 64, 96, 44, 52
 
 
 def mean(folder, row):
-    """Mean WQL of a row over its seeds, and how many there are."""
+    """Mean WQL of a row over its seeds; `None` where it was not run."""
     files = sorted(folder.glob(f"{row}-*.json"))
     if not files:
-        sys.exit(f"{folder} has no `{row}`: run examples/accuracy.py --task {folder.name} first")
-    return statistics.fmean(json.loads(file.read_text())["mean"]["WQL"] for file in files), len(files)
+        return None
+    return statistics.fmean(json.loads(file.read_text())["mean"]["WQL"] for file in files)
 
 
 def size(task):
@@ -36,18 +36,21 @@ def size(task):
 
 
 def shares(folder):
-    """Gain without privacy, and what each ε keeps of it, as a share of 1."""
-    before, after = mean(folder, "no_federation")[0], mean(folder, "not_private")[0]
+    """Gain without privacy, and what each ε that was run keeps of it, as a share of 1."""
+    before, after = mean(folder, "no_federation"), mean(folder, "not_private")
+    if before is None or after is None:
+        sys.exit(f"{folder} lacks a row: run examples/accuracy.py --task {folder.name} first")
     if before <= after:
         sys.exit(f"{folder.name}: federation gains nothing there, so there is nothing to keep")
-    return before - after, {e: (before - mean(folder, f"ε__{e}")[0]) / (before - after) for e in EPSILONS}
+    private = {epsilon: mean(folder, f"ε__{epsilon}") for epsilon in EPSILONS}
+    return before - after, {e: (before - wql) / (before - after) for e, wql in private.items() if wql is not None}
 
 
 def drawing(points):
     """`points`: by number of merchants, the shares kept."""
     sizes = sorted(points)
     low, high = math.log10(sizes[0]), math.log10(sizes[-1])
-    floor = min(0.0, min(min(kept.values()) for kept in points.values()))
+    floor = min(0.0, min(min(kept.values(), default=0.0) for kept in points.values()))
 
     def x(merchants):
         return LEFT + (WIDTH - LEFT - RIGHT) * (math.log10(merchants) - low) / max(high - low, 1e-9)
@@ -67,18 +70,17 @@ def drawing(points):
         parts.append(f'<text x="{x(merchants):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{merchants:,}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">merchants</text>')
     # Names of lines that end side by side must not lie on each other.
+    lines = {e: [(x(m), y(points[m][e])) for m in sizes if e in points[m]] for e in EPSILONS}
     ends, above = {}, -math.inf
-    for epsilon in sorted(EPSILONS, key=lambda e: y(points[sizes[-1]][e])):
-        above = max(y(points[sizes[-1]][epsilon]), above + 15)
+    for epsilon in sorted((e for e in EPSILONS if lines[e]), key=lambda e: lines[e][-1][1]):
+        above = max(lines[epsilon][-1][1], above + 15)
         ends[epsilon] = above
-    for epsilon in EPSILONS:
-        line = " ".join(f"{x(m):.1f},{y(points[m][epsilon]):.1f}" for m in sizes)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{COLOURS[epsilon]}" stroke-width="2"/>')
-        for m in sizes:
-            parts.append(f'<circle cx="{x(m):.1f}" cy="{y(points[m][epsilon]):.1f}" r="3.5" fill="{COLOURS[epsilon]}"/>')
-        parts.append(
-            f'<text x="{WIDTH - RIGHT + 10}" y="{ends[epsilon] + 4:.1f}" fill="{COLOURS[epsilon]}">ε = {epsilon}</text>'
-        )
+    for epsilon, end in ends.items():
+        colour = COLOURS[epsilon]
+        line = " ".join(f"{right:.1f},{down:.1f}" for right, down in lines[epsilon])
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts += [f'<circle cx="{right:.1f}" cy="{down:.1f}" r="3.5" fill="{colour}"/>' for right, down in lines[epsilon]]
+        parts.append(f'<text x="{WIDTH - RIGHT + 10}" y="{end + 4:.1f}" fill="{colour}">ε = {epsilon}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -95,7 +97,7 @@ def main():
     for task in sorted(args.tasks, key=size):
         gain, kept = shares(args.tables / task)
         points[size(task)] = kept
-        print(f"| {size(task):,} | {gain:.4f} | " + " | ".join(f"{kept[e]:.0%}" for e in EPSILONS) + " |")
+        print(f"| {size(task):,} | {gain:.4f} | " + " | ".join(f"{kept[e]:.0%}" if e in kept else "not run" for e in EPSILONS) + " |")
     if args.out:
         args.out.write_text(drawing(points))
 
