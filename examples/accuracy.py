@@ -6,9 +6,9 @@
     python3 examples/accuracy.py --task generated_100x4 --task generated_1000x4
 
 Needs Python 3.10 or newer, with numpy and pandas for the scorer; a generated marketplace is scored by the simulator itself,
-whose measures are tested against that scorer's. A row is one run of `simulate` for each seed; forecasts,
-scores and what was printed stay in --out, so that an interrupted table goes on where it stopped and a row is never run
-twice. The rows:
+whose measures are tested against that scorer's. A row is one run of `simulate` for each seed; scores and what was printed
+stay in --out, so that an interrupted table goes on where it stopped and a row is never run twice. Plans protect a customer
+where order lines name one (Online Retail, Olist), else a series. The rows:
 
   untrained        the structural skip alone, no warm start, nothing learned
   no federation    warm start, local steps and calibration, zero rounds
