@@ -177,14 +177,21 @@ fn simulate(arguments: &Arguments) -> Result<(), AnyError> {
     let dimension = u32::try_from(start.federated_len())?;
     println!("{}: {} series of {} merchants", panel.task.title, panel.series.len(), panel.merchants().len());
     if let Some(path) = &arguments.propose {
+        if arguments.unit == PrivacyUnit::Customer && !task.as_ref().is_some_and(Task::has_orders) {
+            return Err(BoundedError::NoOrders(panel.task.name.clone()).into());
+        }
         return propose(arguments, &panel, start.federated_len(), path);
     }
     let windows = match arguments.backtest {
         Some(count) => backtest_windows(&panel, usize::from(count.get())),
         None => panel.windows(),
     };
+    if windows.is_empty() {
+        return Err("no series is long enough for a window before the first test window; leave --backtest out".into());
+    }
 
     let bounded = match &plan {
+        _ if arguments.alone || arguments.no_federation => None,
         Some(plan) if plan.privacy.unit == PrivacyUnit::Customer => {
             if arguments.refit == When::Each || arguments.backtest.is_some() {
                 return Err(

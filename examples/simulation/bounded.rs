@@ -16,6 +16,7 @@ use forecastle_client::{
     train::{TrainingSeries, merchant::training_series},
 };
 use forecastle_crypto::dp::plan::PrivacyPlan;
+use jiff::civil::Date;
 
 use crate::dataset::{DatasetError, Task};
 
@@ -26,6 +27,8 @@ pub struct Bounded {
     pub merchants: Vec<(String, Vec<Series>)>,
     /// What the bounds left out, over all merchants.
     pub report: BoundReport,
+    /// Last day of the lines.
+    pub end: Date,
 }
 
 /// Why there are no such series.
@@ -42,6 +45,9 @@ pub enum BoundedError {
     /// The folder for merchants' files.
     #[error("a folder for merchants' files cannot be made: {0}")]
     Folder(#[from] std::io::Error),
+    /// The plan's period.
+    #[error(transparent)]
+    Period(Box<PrepareError>),
     /// A merchant's import.
     #[error("merchant `{merchant}`: {source}")]
     Import {
@@ -75,11 +81,12 @@ impl Bounded {
         if !task.has_orders() {
             return Err(BoundedError::NoOrders(task.name.clone()));
         }
+        let end = prepare::period_of(plan).map_err(|source| BoundedError::Period(Box::new(source)))?.end();
         let folder = tempfile::tempdir()?;
         let dealt = task.write_merchants(data, &folder.path().join("files"))?;
         let by = if task.series.id == task.series.merchant { SeriesKey::Merchant } else { SeriesKey::Product };
         let choice = SeriesChoice { by, missing: MissingDay::Zero, ..SeriesChoice::default() };
-        let mut bounded = Self { merchants: Vec::new(), report: BoundReport::default() };
+        let mut bounded = Self { merchants: Vec::new(), report: BoundReport::default(), end };
         for tables in dealt.merchants {
             let merchant = tables.merchant;
             let failed = |source| BoundedError::Import { merchant: merchant.clone(), source: Box::new(source) };
@@ -114,12 +121,16 @@ impl Bounded {
 mod tests {
     use std::fmt::Write as _;
 
-    use forecastle_client::data::order::plus_days;
+    use forecastle_client::{data::order::plus_days, model::ModelConfig};
     use forecastle_crypto::dp::unit::PrivacyUnit;
     use jiff::civil::date;
 
     use super::*;
-    use crate::simulation::presets;
+    use crate::simulation::{
+        federation::Privacy,
+        presets,
+        run::{Local, Method, Refit, RunError, Settings, run},
+    };
 
     const TASK: &str = r#"
         name = "shop"
@@ -171,17 +182,33 @@ mod tests {
         // 46 days come before the first window; of who buys often no more than K lines count.
         let (most, days) = (plan.bounds.order_lines as usize, 46);
         assert_eq!((bounded.report.lines, bounded.report.lines_kept), (16 * days, 8 * days + 4 * most));
+        let known: Vec<_> = panel.series.iter().map(|series| series.unique_id.clone()).collect();
         for (merchant, series) in &bounded.merchants {
             assert_eq!(series.len(), 2, "{merchant}");
             let sold: f32 = series.iter().flat_map(|s| &s.y).sum();
             assert_eq!(sold as usize, 2 * days + most, "{merchant}");
-            assert!(series.iter().all(|s| s.y.len() == days && task_has(&panel, &s.id)), "{merchant}");
+            assert!(series.iter().all(|s| s.y.len() == days && known.contains(&s.id)), "{merchant}");
         }
         let totals = Task::from_toml("shop.toml", TASK.split("[orders]").next().unwrap()).unwrap();
         assert!(matches!(Bounded::read(&totals, folder.path(), &plan), Err(BoundedError::NoOrders(_))));
     }
 
-    fn task_has(panel: &crate::dataset::Panel, id: &str) -> bool {
-        panel.series.iter().any(|series| series.unique_id == id)
+    #[test]
+    fn lines_of_a_test_window_are_not_trained_on() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("lines.csv"), lines()).unwrap();
+        let task = Task::from_toml("shop.toml", TASK).unwrap();
+        let panel = task.read(folder.path()).unwrap();
+        let start = Model::untrained(&ModelConfig::preset("nano-daily").unwrap(), 1).unwrap();
+        let plan = presets::for_panel(&panel, PrivacyUnit::Customer, start.federated_len(), 1, 8.0).unwrap();
+        let mut bounded = Bounded::read(&task, folder.path(), &plan).unwrap();
+        let run = |bounded: &Bounded| {
+            let method = Method::Federated { plan: &plan, privacy: Privacy::On, bounded: Some(bounded) };
+            let settings = Settings { method, refit: Refit::First, local: Local::Off, seed: 1 };
+            run(&panel, &panel.windows(), &start, &settings, &mut |_| ())
+        };
+        assert!(run(&bounded).is_ok());
+        bounded.end = plus_days(bounded.end, 1);
+        assert!(matches!(run(&bounded), Err(RunError::Period { window: 0, .. })));
     }
 }

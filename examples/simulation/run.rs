@@ -15,6 +15,7 @@ use forecastle_client::{
     train::LocalTraining,
 };
 use forecastle_crypto::dp::plan::PrivacyPlan;
+use jiff::civil::Date;
 
 use super::{
     bounded::Bounded,
@@ -91,6 +92,19 @@ pub enum RunError {
         asked: usize,
         /// Steps of the model.
         most: usize,
+    },
+    /// Merchants' lines reach into what is to be forecast.
+    #[error(
+        "the plan's training period ends on {end}, but window {window} is forecast from {begins} on; let rounds.period-end \
+         come before it"
+    )]
+    Period {
+        /// Which window.
+        window: usize,
+        /// Last day of the lines.
+        end: Date,
+        /// First day to be forecast.
+        begins: Date,
     },
     /// Rounds.
     #[error(transparent)]
@@ -204,7 +218,10 @@ pub fn run(
                     None => {
                         let federation = match bounded {
                             None => Federation::before(panel, window.cut, plan, start)?,
-                            Some(bounded) => Federation::new(plan, bounded.training(start))?,
+                            Some(bounded) => {
+                                ends_before(panel, window, bounded)?;
+                                Federation::new(plan, bounded.training(start))?
+                            }
                         };
                         federation.train(start, privacy, settings.seed, &mut |done| {
                             observe(Progress::Round { window: window.number, done });
@@ -220,6 +237,16 @@ pub fn run(
         all.push(WindowForecasts { window: window.number, members: window.members.clone(), quantiles, scores });
     }
     Ok(all)
+}
+
+/// What lies before a window's cut may be trained on, and nothing else.
+fn ends_before(panel: &Panel, window: &PanelWindow, bounded: &Bounded) -> Result<(), RunError> {
+    match window.members.iter().map(|member| panel.first_test_date(*member)).min() {
+        Some(begins) if begins <= bounded.end => {
+            Err(RunError::Period { window: window.number, end: bounded.end, begins })
+        }
+        _ => Ok(()),
+    }
 }
 
 type Quantiles = Vec<[f32; QUANTILE_COUNT]>;
